@@ -27,7 +27,7 @@ pub(super) async fn serve(
     }
     let (lines, mut added) = log.follow(plugin, count as usize);
     for line in lines {
-        send(write, &ControlAnswer::LogLine((*line).clone())).await?;
+        send(write, &ControlAnswer::LogLine(Box::new((*line).clone()))).await?;
     }
     if !follow {
         drop(added);
@@ -36,7 +36,7 @@ pub(super) async fn serve(
     loop {
         let answer = tokio::select! {
             line = added.recv() => match line {
-                Ok(line) if line.plugin == plugin => ControlAnswer::LogLine((*line).clone()),
+                Ok(line) if line.plugin == plugin => ControlAnswer::LogLine(Box::new((*line).clone())),
                 Ok(_) => continue,
                 Err(RecvError::Lagged(missed)) => ControlAnswer::MissedLines(missed),
                 Err(RecvError::Closed) => return Ok(()),

@@ -86,7 +86,7 @@ pub enum ControlAnswer {
     /// A recorded call.
     Recorded(RecordedCall),
     /// A log line of a plugin.
-    LogLine(LoggedLine),
+    LogLine(Box<LoggedLine>),
     /// Number of log lines, of all plugins, that a slow client has missed.
     MissedLines(u64),
     /// Id of a job that the host does not have.
