@@ -45,7 +45,7 @@ Examples:
 const UPDATE_EXAMPLES: &str = "\
 Examples:
   behaviour-service enrollments update my-device --disable
-  behaviour-service enrollments update my-device --x509-certificate renewed.pem";
+  behaviour-service enrollments update my-device --x509-certificate old.pem --x509-secondary new.pem";
 
 const UPDATE_GROUP_EXAMPLES: &str = "\
 Examples:

@@ -89,6 +89,23 @@ async fn a_group_has_keys_for_its_devices_or_an_authority() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_enrollment_admits_the_next_certificate_beside_the_current_one() {
+    let rig = Rig::start().await;
+    let folder = rig.folder.path().join("certificates");
+    let make = |id: &str| {
+        rig.json(&["devices", "create", id, "--x509", folder.to_str().unwrap()]);
+        folder.join(format!("{id}.pem")).to_str().unwrap().to_owned()
+    };
+    let (old, new) = (make("old"), make("new"));
+    json(&rig, &["enrollments", "create", "sn-1", "--x509-certificate", &old]);
+    let both = ["--x509-certificate", &old, "--x509-secondary", &new];
+    let updated = json(&rig, &[&["enrollments", "update", "sn-1"][..], &both].concat());
+    let certificates = &updated["attestation"]["x509"]["clientCertificates"];
+    assert_eq!(certificates["primary"]["info"]["subjectName"], "CN=old");
+    assert_eq!(certificates["secondary"]["info"]["subjectName"], "CN=new");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_error_names_the_enrollment_and_the_way_out() {
     let rig = Rig::start().await;
     let missing = provisioning(&rig, &["enrollments", "show", "sn-1"], "");

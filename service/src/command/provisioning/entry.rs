@@ -25,6 +25,9 @@ pub(crate) struct IndividualOptions {
     /// Admit the device with the first certificate in a PEM file instead of a key
     #[arg(long, value_name = "FILE")]
     x509_certificate: Option<PathBuf>,
+    /// Admit the device with this certificate as well, which can replace the other one later
+    #[arg(long, value_name = "FILE", requires = "x509_certificate")]
+    x509_secondary: Option<PathBuf>,
 }
 
 /// Settings of a group.
@@ -91,10 +94,8 @@ pub(super) fn individual(
     individual: IndividualOptions,
     options: EnrollmentOptions,
 ) -> Result<Enrollment, CommandError> {
-    let attestation = match &individual.x509_certificate {
-        Some(file) => client_certificate(file)?,
-        None => Attestation::symmetric_key(Some(String::new()), Some(String::new())),
-    };
+    let keys = Attestation::symmetric_key(Some(String::new()), Some(String::new()));
+    let attestation = individual.attestation()?.unwrap_or(keys);
     Ok(Enrollment {
         registration_id: Some(id.to_string()),
         device_id: individual.device_id,
@@ -131,11 +132,21 @@ impl EnrollmentOptions {
     }
 }
 
+impl IndividualOptions {
+    fn attestation(&self) -> Result<Option<Attestation>, CommandError> {
+        let Some(primary) = &self.x509_certificate else { return Ok(None) };
+        let secondary = self.x509_secondary.as_deref().map(certificate).transpose()?;
+        let client_certificates = Some(CertificatePair::new(certificate(primary)?, secondary));
+        let x509 = X509Attestation { client_certificates, ..X509Attestation::default() };
+        Ok(Some(Attestation::x509(x509)))
+    }
+}
+
 impl GroupOptions {
     fn attestation(self) -> Result<Option<Attestation>, CommandError> {
         let x509 = match (self.x509_certificate, self.ca_reference) {
             (Some(file), _) => X509Attestation {
-                signing_certificates: Some(certificate(&file)?),
+                signing_certificates: Some(CertificatePair::new(certificate(&file)?, None)),
                 ..X509Attestation::default()
             },
             (None, Some(name)) => X509Attestation {
@@ -166,8 +177,8 @@ impl EnrollmentChange {
         self,
         individual: IndividualOptions,
     ) -> Result<CheckedChange, CommandError> {
-        let attestation = individual.x509_certificate.as_deref().map(client_certificate);
-        self.checked(individual.device_id, attestation.transpose()?)
+        let attestation = individual.attestation()?;
+        self.checked(individual.device_id, attestation)
     }
 
     /// Returns the change of a group.
@@ -232,15 +243,10 @@ fn initial_twin(argument: &str) -> Result<Map<String, Value>, CommandError> {
     }
 }
 
-fn client_certificate(file: &Path) -> Result<Attestation, CommandError> {
-    let pair = Some(certificate(file)?);
-    Ok(Attestation::x509(X509Attestation { client_certificates: pair, ..Default::default() }))
-}
-
-/// Reads the first certificate of a file.
-fn certificate(file: &Path) -> Result<CertificatePair, CommandError> {
+/// Reads a file and checks its first certificate.
+fn certificate(file: &Path) -> Result<String, CommandError> {
     let name = || format!("certificate file {}", file.display());
     let pem = text::read(file).with_context(name)?;
     trust::first_thumbprint(pem.as_bytes()).with_context(name)?;
-    Ok(CertificatePair::new(pem, None))
+    Ok(pem)
 }
