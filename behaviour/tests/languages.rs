@@ -375,6 +375,11 @@ fn a_guest_in_javascript_has_every_optional_export() {
 }
 
 #[test]
+fn a_guest_in_c_has_every_optional_export() {
+    check_exports(Language::C);
+}
+
+#[test]
 fn a_guest_in_python_has_every_optional_export() {
     check_exports(Language::Python);
 }
