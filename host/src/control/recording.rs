@@ -81,16 +81,21 @@ fn select(router: &Router, request: RecordingRequest) -> Result<Selection, Contr
         let reason = format!("a recording has 1 to {MAX_CALLS} calls, not {calls}");
         return Err(ControlAnswer::Error(reason));
     }
+    let refused = |reason| Err(ControlAnswer::Error(reason));
     let plugin = match (plugin, &method) {
-        (Some(plugin), _) if table.slot(&plugin).is_some() => plugin,
-        (Some(plugin), _) => return Err(ControlAnswer::UnknownPlugin(plugin)),
-        (None, Some(method)) => match table.serving(method) {
-            Some(slot) => slot.name().to_owned(),
-            None => return Err(ControlAnswer::Error(format!("no plugin serves `{method}`"))),
-        },
-        (None, None) => {
-            return Err(ControlAnswer::Error("name a method or a plugin".to_owned()));
+        (Some(plugin), _) if table.slot(&plugin).is_none() => {
+            return Err(ControlAnswer::UnknownPlugin(plugin));
         }
+        (plugin, Some(method)) => match (plugin, table.serving(method)) {
+            (_, None) => return refused(format!("no plugin serves `{method}`")),
+            (Some(plugin), Some(slot)) if slot.name() != plugin => {
+                let serving = slot.name();
+                return refused(format!("plugin `{serving}` serves `{method}`, not `{plugin}`"));
+            }
+            (_, Some(slot)) => slot.name().to_owned(),
+        },
+        (Some(plugin), None) => plugin,
+        (None, None) => return refused("name a method or a plugin".to_owned()),
     };
     Ok(Selection { plugin, method: method.map(|it| it.to_string()), calls, redact })
 }

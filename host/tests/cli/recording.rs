@@ -82,6 +82,20 @@ async fn a_recording_ends_with_its_client() {
     start(&folder, &["open", "--out", "b.json"]).kill().unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_method_that_the_plugin_does_not_serve_is_refused() {
+    let (hub, _folder, toml) = hub().await;
+    let identity = hub.create_device(&"d1".parse().unwrap()).unwrap().to_text_with_key();
+    let other = "[plugins.q]\nfile = \"reply.wasm\"\nmethods = [\"close\"]\n";
+    let mut host = Running::start(&(toml + other), &identity);
+    host.line_with("control socket open");
+
+    let arguments = ["open", "--plugin", "q", "--out", "a.json"];
+    let (code, error) = record(host.directory.path(), &arguments);
+    assert_eq!(error, "error: plugin `p` serves `open`, not `q`\n");
+    assert_eq!(code, Some(1));
+}
+
 #[test]
 fn an_impossible_recording_is_refused_in_one_line() {
     let folder = directory(&plugin("reply.wasm"));
