@@ -129,6 +129,7 @@ where
             let mut signals = Signals::new()?;
             signals.next().await;
             stop.send(()).ok();
+            signals.skip_repetitions().await;
             signals.next().await;
             anyhow::bail!("stopped by a second signal before draining was complete")
         };
