@@ -57,7 +57,8 @@ pub fn client_id(device: &DeviceId, module: Option<&ModuleId>) -> String {
     }
 }
 
-fn check(
+/// Checks the length and the characters of an id.
+pub(crate) fn check(
     kind: &'static str,
     text: &str,
     max: usize,
@@ -72,10 +73,13 @@ fn check(
     }
     match text.chars().find(|c| !allowed(*c)) {
         None => Ok(()),
-        Some(character) => {
-            Err(IdError::Character { kind, name: json::escape(text).into_owned(), character })
-        }
+        Some(character) => Err(forbidden(kind, text, character)),
     }
+}
+
+/// Returns the error for an id with a forbidden character.
+pub(crate) fn forbidden(kind: &'static str, text: &str, character: char) -> IdError {
+    IdError::Character { kind, name: json::escape(text).into_owned(), character }
 }
 
 /// Returns `true` for letters, digits and `- . + % _ # * ? ! ( ) , : = @ $ '`

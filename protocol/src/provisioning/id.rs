@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{DeviceId, IdError};
+use crate::id::{DeviceId, IdError, check, forbidden};
 
 /// Maximum length of a registration id, in characters. A certificate's common name has at
 /// most 64 (RFC 5280, appendix A.1).
@@ -74,29 +74,6 @@ impl OperationId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-fn check(
-    kind: &'static str,
-    text: &str,
-    max: usize,
-    allowed: impl Fn(char) -> bool,
-) -> Result<(), IdError> {
-    if text.is_empty() {
-        return Err(IdError::Empty { kind });
-    }
-    let length = text.chars().count();
-    if length > max {
-        return Err(IdError::TooLong { kind, length, max });
-    }
-    match text.chars().find(|c| !allowed(*c)) {
-        None => Ok(()),
-        Some(character) => Err(forbidden(kind, text, character)),
-    }
-}
-
-fn forbidden(kind: &'static str, text: &str, character: char) -> IdError {
-    IdError::Character { kind, name: json::escape(text).into_owned(), character }
 }
 
 impl FromStr for IdScope {
