@@ -99,7 +99,7 @@ fn namespace(
     }
     let docs = block_comment(&interface.wit.docs, "");
     let name = identifier(&camel(interface.name));
-    format!("\n{hosts}\n{docs}export namespace {name} {{\n{}}}\n", indented(&body.join("\n")))
+    format!("\n{hosts}\n{docs}export namespace {name} {{\n{}}}\n", indented(&body.join("\n"), 2))
 }
 
 /// Collects a class for each tuple type, since AssemblyScript has no tuples.

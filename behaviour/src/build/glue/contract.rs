@@ -365,11 +365,11 @@ pub(super) fn block_comment(docs: &Docs, indent: &str) -> String {
     }
 }
 
-/// Indents every non-empty line by two spaces.
-pub(super) fn indented(text: &str) -> String {
+/// Indents every non-empty line by `width` spaces.
+pub(super) fn indented(text: &str, width: usize) -> String {
     let lines = text.lines().map(|line| match line {
         "" => "\n".to_owned(),
-        line => format!("  {line}\n"),
+        line => format!("{:width$}{line}\n", ""),
     });
     lines.collect()
 }

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use wit_parser::abi::AbiVariant;
 use wit_parser::{Function, Type, Variant};
 
-use super::contract::{Contract, Interface, Shape, camel, comment, snake};
+use super::contract::{Contract, Interface, Shape, camel, comment, indented, snake};
 use values::{core, from_core, identifier, lifted, lowered, result_type, type_name};
 
 const RUNTIME: &str = include_str!("d/runtime.d");
@@ -60,7 +60,7 @@ fn namespace(contract: &Contract<'_>, interface: &Interface<'_>, is_import: bool
     body.extend(functions.iter().map(|function| import(contract, interface, function)));
     let docs = comment(&interface.wit.docs, "/// ");
     let name = identifier(&camel(interface.name));
-    format!("\n{docs}struct {name}\n{{\nstatic:\n{}}}\n", indented(&body.join("\n")))
+    format!("\n{docs}struct {name}\n{{\nstatic:\n{}}}\n", indented(&body.join("\n"), 4))
 }
 
 fn definition(contract: &Contract<'_>, ty: &Type) -> String {
@@ -143,7 +143,7 @@ fn variant_definition(contract: &Contract<'_>, ty: &Type, docs: &str, variant: &
     let unknown = "        default:\n            abi.trap();\n        }\n";
     format!(
         "{docs}struct {name}\n{{\n    enum Kind : ubyte\n    {{\n{kinds}    }}\n\n    Kind kind;\n{union}{}\n    /// Returns one line: the case and, if its value is a text, the text.\n    string describe() const\n    {{\n        switch (kind)\n        {{\n{texts}{unknown}    }}\n\n    enum size_t abiAlignment = {align};\n    enum size_t abiSize = {size};\n\n    static {name} abiLoad(size_t place)\n    {{\n        switch (*cast(ubyte*) place)\n        {{\n{loads}{unknown}    }}\n\n    void abiStore(size_t place) const\n    {{\n        *cast(ubyte*) place = kind;\n        switch (kind)\n        {{\n{stores}{unknown}    }}\n}}\n",
-        indented(&makers),
+        indented(&makers, 4),
     )
 }
 
@@ -309,13 +309,4 @@ fn local(name: &str) -> String {
         "place" | "start" | "text" | "abi" => name + "_",
         _ => identifier(&name),
     }
-}
-
-/// Indents every non-empty line by four spaces.
-fn indented(text: &str) -> String {
-    let lines = text.lines().map(|line| match line {
-        "" => "\n".to_owned(),
-        line => format!("    {line}\n"),
-    });
-    lines.collect()
 }

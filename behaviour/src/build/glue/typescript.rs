@@ -38,7 +38,7 @@ fn module(contract: &Contract<'_>, interface: &Interface<'_>, is_import: bool) -
     }
     let docs = block_comment(&interface.wit.docs, "");
     let full_name = &interface.full_name;
-    format!("\n{docs}declare module '{full_name}' {{\n{}}}\n", indented(&body.join("\n")))
+    format!("\n{docs}declare module '{full_name}' {{\n{}}}\n", indented(&body.join("\n"), 2))
 }
 
 /// Returns the `import` statements for the types that other interfaces define.
@@ -191,7 +191,10 @@ fn export_type(
     let (name, constant) = (pascal(interface.name), camel(interface.name));
     let members = functions.iter().map(|function| {
         let name = camel(&function.name);
-        indented(&format!("{}{name}{};\n", docs(contract, function), signature(contract, function)))
+        indented(
+            &format!("{}{name}{};\n", docs(contract, function), signature(contract, function)),
+            2,
+        )
     });
     format!(
         "/** The type of the plugin's `export const {constant}: {name}`. */\nexport interface {name} {{\n{}}}\n",

@@ -4,7 +4,7 @@
 use wit_parser::abi::{AbiVariant, WasmType};
 use wit_parser::{Function, Type};
 
-use super::contract::{Contract, Interface, Shape, camel, comment, pascal, snake};
+use super::contract::{Contract, Interface, Shape, camel, comment, indented, pascal, snake};
 
 const RUNTIME: &str = include_str!("zig.zig");
 
@@ -48,12 +48,12 @@ fn namespace(contract: &Contract<'_>, interface: &Interface<'_>, is_import: bool
         let declared = functions.iter().map(|function| declaration(contract, interface, function));
         body.push(format!(
             "const host = struct {{\n{}}};\n",
-            indented(&declared.collect::<String>())
+            indented(&declared.collect::<String>(), 4)
         ));
     }
     let docs = comment(&interface.wit.docs, "/// ");
     let name = quoted(&snake(interface.name));
-    format!("\n{docs}pub const {name} = struct {{\n{}}};\n", indented(&body.join("\n")))
+    format!("\n{docs}pub const {name} = struct {{\n{}}};\n", indented(&body.join("\n"), 4))
 }
 
 fn definition(contract: &Contract<'_>, ty: &Type) -> String {
@@ -219,7 +219,7 @@ fn exports(contract: &Contract<'_>) -> String {
     }
     format!(
         "\nconst exported = struct {{\n{}}};\n\ncomptime {{\n{}}}\n",
-        indented(&functions),
+        indented(&functions, 4),
         exported.replace("@export(&", "@export(&exported.")
     )
 }
@@ -373,13 +373,4 @@ fn quoted(name: &str) -> String {
         "while",
     ];
     if KEYWORDS.contains(&name) { format!("@\"{name}\"") } else { name.to_owned() }
-}
-
-/// Indents every non-empty line by four spaces.
-fn indented(text: &str) -> String {
-    let lines = text.lines().map(|line| match line {
-        "" => "\n".to_owned(),
-        line => format!("    {line}\n"),
-    });
-    lines.collect()
 }
