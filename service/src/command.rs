@@ -11,7 +11,7 @@ use protocol::id::MethodName;
 use serde_json::json;
 
 use crate::command_error::CommandError;
-use crate::device_ids;
+use crate::known_ids;
 pub(crate) use show::OutputFormat;
 
 mod devices;
@@ -107,6 +107,14 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: provisioning::GroupsCommand,
     },
+    /// Show and delete the registrations of devices at the Device Provisioning Service
+    #[command(after_help = provisioning::REGISTRATIONS_EXAMPLES)]
+    Registrations {
+        #[command(flatten)]
+        identity: provisioning::ProvisioningIdentity,
+        #[command(subcommand)]
+        command: provisioning::RegistrationsCommand,
+    },
     Completions(Completions),
 }
 
@@ -118,7 +126,7 @@ pub(crate) enum HubCommand {
     #[command(after_help = REBOOT_EXAMPLES)]
     Reboot {
         /// The device's id
-        #[arg(add = candidates(device_ids::find))]
+        #[arg(add = candidates(known_ids::of_devices))]
         device: DeviceId,
         /// Maximum time for the device to answer (up to 300s), and then for its twin to change
         #[arg(long, default_value = "60s", value_parser = parse_or_seconds, value_name = "TIME")]
@@ -128,7 +136,7 @@ pub(crate) enum HubCommand {
     #[command(after_help = INVOKE_EXAMPLES)]
     Invoke {
         /// The device's id
-        #[arg(add = candidates(device_ids::find))]
+        #[arg(add = candidates(known_ids::of_devices))]
         device: DeviceId,
         /// The method's name
         method: MethodName,

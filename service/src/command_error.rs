@@ -6,6 +6,7 @@ use behaviour_service::{ServiceError, ServiceErrorKind};
 use program::{Classify, ExitKind};
 use protocol::connection_string::ConnectionStringError;
 use protocol::error::ResponseCode;
+use protocol::provisioning::ProvisioningErrorCode;
 use trust::Distrust;
 
 /// The environment variable with the connection string of the Device Provisioning Service.
@@ -145,7 +146,7 @@ impl Classify<EnrollmentError> for FailureKind {
     }
 
     fn hint(EnrollmentError(error): &EnrollmentError) -> Option<String> {
-        let ServiceError::Provisioning { http_status, .. } = error else {
+        let ServiceError::Provisioning { http_status, error, .. } = error else {
             let hint = <FailureKind as Classify<ServiceError>>::hint(error)?;
             return Some(hint.replace("IOTHUB_CONNECTION_STRING", PROVISIONING_IDENTITY));
         };
@@ -153,6 +154,10 @@ impl Classify<EnrollmentError> for FailureKind {
             401 => {
                 "check SharedAccessKeyName and SharedAccessKey in PROVISIONING_CONNECTION_STRING \
                  and this machine's clock; the connection string of a hub is not enough"
+            }
+            404 if error.error_code == ProvisioningErrorCode::RegistrationNotFound.number() => {
+                "the device has not registered since; `groups registrations GROUP` prints the \
+                 registrations of a group"
             }
             404 => "check the id; the command `list` prints all of them",
             409 => "it exists already; the command `update` changes it",

@@ -7,7 +7,7 @@
 
 mod command;
 mod command_error;
-mod device_ids;
+mod known_ids;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -40,6 +40,11 @@ fn main() -> ExitCode {
         Command::Groups { identity, command } => {
             run_provisioning(ProvisioningCommand::Groups(command), &identity, arguments.options)
         }
+        Command::Registrations { identity, command } => run_provisioning(
+            ProvisioningCommand::Registrations(command),
+            &identity,
+            arguments.options,
+        ),
         Command::Completions(completions) => {
             completions.print("behaviour-service");
             Ok(())

@@ -36,6 +36,15 @@ impl EnrollmentKind {
         }
     }
 
+    /// Returns the member of an enrollment that contains its id.
+    #[must_use]
+    pub fn id_member(self) -> &'static str {
+        match self {
+            EnrollmentKind::Individual => "registrationId",
+            EnrollmentKind::Group => "enrollmentGroupId",
+        }
+    }
+
     /// Returns the value of the header `x-ms-item-type` of a query.
     #[must_use]
     pub fn item_type(self) -> &'static str {

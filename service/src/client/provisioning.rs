@@ -3,7 +3,7 @@
 use protocol::connection_string::ServiceConnectionString;
 use protocol::provisioning::enrollment::Enrollment;
 use protocol::provisioning::service::{
-    ATTESTATION_MECHANISM, EnrollmentKind, registrations_query_path,
+    ATTESTATION_MECHANISM, EnrollmentKind, registration_path, registrations_query_path,
 };
 use protocol::rest;
 use reqwest::Method;
@@ -82,6 +82,32 @@ impl ProvisioningClient {
         self.all(kind.query_path(), subject, kind.segment()).await
     }
 
+    /// Returns the ids of the first enrollments or groups, at most `limit`.
+    pub async fn first_ids(
+        &self,
+        kind: EnrollmentKind,
+        limit: u32,
+    ) -> Result<Vec<String>, ServiceError> {
+        let headers = vec![(rest::HEADER_MAX_ITEM_COUNT, limit.to_string())];
+        let request = query(kind.query_path(), kind.segment().to_owned(), kind.segment());
+        let page: Vec<Value> = self.0.send(HubRequest { headers, ..request }).await?.json()?;
+        let id = |entry: &Value| entry.get(kind.id_member())?.as_str().map(str::to_owned);
+        Ok(page.iter().filter_map(id).collect())
+    }
+
+    /// Returns the registration of a device.
+    pub async fn registration(&self, id: &str) -> Result<Value, ServiceError> {
+        self.0.send(of_registration(id, Method::GET)).await?.json()
+    }
+
+    /// Deletes the registration of a device, which stays at its hub. The next registration is
+    /// assigned like that of a new device.
+    pub async fn delete_registration(&self, id: &str) -> Result<(), ServiceError> {
+        let resend = Resend::IfUndelivered;
+        self.0.send(HubRequest { resend, ..of_registration(id, Method::DELETE) }).await?;
+        Ok(())
+    }
+
     /// Returns the registrations of the devices of a group.
     pub async fn registrations(&self, group: &str) -> Result<Vec<Value>, ServiceError> {
         let subject = subject(EnrollmentKind::Group, group);
@@ -98,10 +124,8 @@ impl ProvisioningClient {
         let mut items: Vec<Value> = Vec::new();
         let mut headers = Vec::new();
         loop {
-            let request = HubRequest::new(Method::POST, path.clone(), subject.clone());
-            let body = Some(json!({ "query": format!("SELECT * FROM {collection}") }).to_string());
-            let request = HubRequest { body, headers, api: RestApi::Provisioning, ..request };
-            let response = self.0.send(request).await?;
+            let request = query(path.clone(), subject.clone(), collection);
+            let response = self.0.send(HubRequest { headers, ..request }).await?;
             items.extend(response.json::<Vec<Value>>()?);
             match response.header(rest::HEADER_CONTINUATION).filter(|token| !token.is_empty()) {
                 Some(token) => headers = vec![(rest::HEADER_CONTINUATION, token.to_owned())],
@@ -114,6 +138,18 @@ impl ProvisioningClient {
 fn request(kind: EnrollmentKind, id: &str, method: Method) -> HubRequest<'static> {
     let request = HubRequest::new(method, kind.path(id), subject(kind, id));
     HubRequest { api: RestApi::Provisioning, ..request }
+}
+
+fn of_registration(id: &str, method: Method) -> HubRequest<'static> {
+    let request = HubRequest::new(method, registration_path(id), format!("registration `{id}`"));
+    HubRequest { api: RestApi::Provisioning, ..request }
+}
+
+/// Returns a request for all documents of a collection.
+fn query(path: String, subject: String, collection: &str) -> HubRequest<'static> {
+    let body = Some(json!({ "query": format!("SELECT * FROM {collection}") }).to_string());
+    let request = HubRequest::new(Method::POST, path, subject);
+    HubRequest { body, api: RestApi::Provisioning, ..request }
 }
 
 fn subject(kind: EnrollmentKind, id: &str) -> String {

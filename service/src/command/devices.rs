@@ -9,7 +9,7 @@ use protocol::registry::DeviceIdentity;
 
 use super::show::OutputFormat;
 use crate::command_error::{CommandError, usage};
-use crate::device_ids;
+use crate::known_ids;
 use many::ManyDevices;
 use x509::X509;
 
@@ -35,7 +35,7 @@ pub(crate) enum DevicesCommand {
     /// Print a device, without its keys
     Get {
         /// The device's id
-        #[arg(add = candidates(device_ids::find))]
+        #[arg(add = candidates(known_ids::of_devices))]
         device: DeviceId,
     },
     /// Register one device or many; the hub generates their keys, unless they have certificates
@@ -55,7 +55,7 @@ pub(crate) enum DevicesCommand {
     #[command(after_help = CONNECTION_STRING_EXAMPLES)]
     ConnectionString {
         /// The device's id
-        #[arg(add = candidates(device_ids::find))]
+        #[arg(add = candidates(known_ids::of_devices))]
         device: DeviceId,
     },
 }

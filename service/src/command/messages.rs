@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::show::{self, OutputFormat};
 use crate::command_error::{CommandError, FailureKind};
-use crate::device_ids;
+use crate::known_ids;
 
 /// The property with the time at which the hub received the message.
 const TIME: &str = "iothub-enqueuedtime";
@@ -25,7 +25,7 @@ pub(crate) enum MessagesCommand {
     #[command(after_help = EXAMPLES)]
     Watch {
         /// The device's id; all devices by default
-        #[arg(add = candidates(device_ids::find))]
+        #[arg(add = candidates(known_ids::of_devices))]
         device: Option<DeviceId>,
     },
 }

@@ -4,18 +4,21 @@ use std::path::{Path, PathBuf};
 
 use behaviour_service::ProvisioningClient;
 use clap::{Args, Subcommand};
-use program::{note, say};
+use program::{candidates, note, say};
 use protocol::provisioning::RegistrationId;
 use protocol::provisioning::service::EnrollmentKind;
 use serde_json::Value;
 
 use super::show::{self, OutputFormat};
 use crate::command_error::{CommandError, EnrollmentError};
+use crate::known_ids;
 use derive::DerivedKeys;
 use entry::{EnrollmentChange, EnrollmentOptions, GroupOptions, IndividualOptions};
+pub(crate) use registrations::{REGISTRATIONS_EXAMPLES, RegistrationsCommand};
 
 mod derive;
 mod entry;
+mod registrations;
 mod text;
 
 pub(crate) const ENROLLMENTS_EXAMPLES: &str = "\
@@ -75,6 +78,7 @@ pub(crate) enum EnrollmentsCommand {
     /// Print an enrollment and the registration of its device, without its keys
     Show {
         /// The registration id
+        #[arg(add = candidates(known_ids::of_enrollments))]
         id: RegistrationId,
     },
     /// Create an enrollment; the service generates its keys, unless it has a certificate
@@ -91,6 +95,7 @@ pub(crate) enum EnrollmentsCommand {
     #[command(after_help = UPDATE_EXAMPLES)]
     Update {
         /// The registration id
+        #[arg(add = candidates(known_ids::of_enrollments))]
         id: RegistrationId,
         #[command(flatten)]
         individual: IndividualOptions,
@@ -100,12 +105,13 @@ pub(crate) enum EnrollmentsCommand {
     /// Delete enrollments; their devices stay at the hub
     Delete {
         /// The registration ids
-        #[arg(required = true)]
+        #[arg(required = true, add = candidates(known_ids::of_enrollments))]
         ids: Vec<RegistrationId>,
     },
     /// Print the primary key of an enrollment, which is a secret
     Key {
         /// The registration id
+        #[arg(add = candidates(known_ids::of_enrollments))]
         id: RegistrationId,
     },
 }
@@ -117,6 +123,7 @@ pub(crate) enum GroupsCommand {
     /// Print a group, without its keys
     Show {
         /// The id of the group
+        #[arg(add = candidates(known_ids::of_groups))]
         id: RegistrationId,
     },
     /// Create a group; the service generates its keys, unless it has authorities
@@ -133,6 +140,7 @@ pub(crate) enum GroupsCommand {
     #[command(after_help = UPDATE_GROUP_EXAMPLES)]
     Update {
         /// The id of the group
+        #[arg(add = candidates(known_ids::of_groups))]
         id: RegistrationId,
         #[command(flatten)]
         group: GroupOptions,
@@ -142,12 +150,13 @@ pub(crate) enum GroupsCommand {
     /// Delete groups; their devices stay at the hub
     Delete {
         /// The ids of the groups
-        #[arg(required = true)]
+        #[arg(required = true, add = candidates(known_ids::of_groups))]
         ids: Vec<RegistrationId>,
     },
     /// Print the primary key of a group, which is a secret
     Key {
         /// The id of the group
+        #[arg(add = candidates(known_ids::of_groups))]
         id: RegistrationId,
     },
     /// Print the keys of devices of a group, which are secrets; needs no connection
@@ -155,6 +164,7 @@ pub(crate) enum GroupsCommand {
     /// Print the registrations of the devices of a group, one per line
     Registrations {
         /// The id of the group
+        #[arg(add = candidates(known_ids::of_groups))]
         id: RegistrationId,
     },
 }
@@ -163,6 +173,7 @@ pub(crate) enum GroupsCommand {
 pub(crate) enum ProvisioningCommand {
     Enrollments(EnrollmentsCommand),
     Groups(GroupsCommand),
+    Registrations(RegistrationsCommand),
 }
 
 impl ProvisioningCommand {
@@ -218,13 +229,11 @@ impl ProvisioningCommand {
                 GroupsCommand::DeriveKey(keys) => keys.print(show),
                 GroupsCommand::Registrations { id } => {
                     let found = client.registrations(id.as_str()).await.map_err(EnrollmentError)?;
-                    found.iter().for_each(|registration| match show.as_json {
-                        true => show::json(registration),
-                        false => say(text::registration(registration)),
-                    });
+                    found.iter().for_each(|found| registrations::print(found, show));
                     Ok(())
                 }
             },
+            ProvisioningCommand::Registrations(command) => command.run(client, show).await,
         }
     }
 }

@@ -9,7 +9,7 @@ use program::candidates;
 use super::input;
 use super::show::OutputFormat;
 use crate::command_error::CommandError;
-use crate::device_ids;
+use crate::known_ids;
 
 mod change;
 mod watch;
@@ -35,14 +35,14 @@ pub(crate) enum TwinCommand {
     #[command(after_help = GET_EXAMPLES)]
     Get {
         /// The device's id
-        #[arg(add = candidates(device_ids::find))]
+        #[arg(add = candidates(known_ids::of_devices))]
         device: DeviceId,
     },
     /// Merge a patch into tags and desired properties, and print the changed twin
     #[command(after_help = PATCH_EXAMPLES)]
     Patch {
         /// The device's id
-        #[arg(add = candidates(device_ids::find))]
+        #[arg(add = candidates(known_ids::of_devices))]
         device: DeviceId,
         /// The patch, such as {"properties":{"desired":{"interval":5}}}, @FILE, or - for standard input
         patch: String,
@@ -54,7 +54,7 @@ pub(crate) enum TwinCommand {
     #[command(after_help = REPLACE_EXAMPLES)]
     Replace {
         /// The device's id
-        #[arg(add = candidates(device_ids::find))]
+        #[arg(add = candidates(known_ids::of_devices))]
         device: DeviceId,
         /// The new contents, such as {"tags":{},"properties":{"desired":{}}}, @FILE, or - for standard input
         twin: String,

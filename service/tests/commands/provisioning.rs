@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
-use protocol::sas::Key;
+use protocol::sas::{Key, sign};
 use serde_json::{Value, json};
 
 use crate::{KEY, Rig, check};
@@ -103,6 +103,72 @@ async fn an_enrollment_admits_the_next_certificate_beside_the_current_one() {
     let certificates = &updated["attestation"]["x509"]["clientCertificates"];
     assert_eq!(certificates["primary"]["info"]["subjectName"], "CN=old");
     assert_eq!(certificates["secondary"]["info"]["subjectName"], "CN=new");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registration_is_shown_and_deleted() {
+    let rig = Rig::start().await;
+    text(&rig, &["enrollments", "create", "sn-1"], "");
+    register(&rig, "sn-1", text(&rig, &["enrollments", "key", "sn-1"], "").trim()).await;
+    let registration = json(&rig, &["registrations", "show", "sn-1"]);
+    assert_eq!(
+        (&registration["status"], &registration["deviceId"]),
+        (&json!("assigned"), &json!("sn-1"))
+    );
+    let line = text(&rig, &["registrations", "show", "sn-1"], "");
+    assert!(line.starts_with("sn-1 ") && line.contains(" assigned "), "{line}");
+    text(&rig, &["registrations", "delete", "sn-1"], "");
+    for command in ["show", "delete"] {
+        check(
+            &provisioning(&rig, &["registrations", command, "sn-1"], ""),
+            4,
+            "error: registration `sn-1`: Registration not found (404202)\n\
+             hint: the device has not registered since; `groups registrations GROUP` prints the \
+             registrations of a group\n",
+        );
+    }
+    let device = rig.json(&["devices", "get", "sn-1"]);
+    assert_eq!(device["status"], "enabled", "the device stays at the hub");
+}
+
+/// Registers a device over HTTPS.
+async fn register(rig: &Rig, id: &str, key: &str) {
+    let scope = rig.hub.provisioning().id_scope();
+    let key: Key = key.parse().unwrap();
+    let token = sign(&format!("{scope}/registrations/{id}"), Some("registration"), &key, u64::MAX);
+    let mut trust = trust::Trust::empty();
+    trust.add_pem(rig.hub.ca_pem()).unwrap();
+    let tls = trust.into_client_config().unwrap();
+    let client = reqwest::Client::builder().tls_backend_preconfigured(tls).build().unwrap();
+    let url = format!(
+        "https://localhost:{}/{scope}/registrations/{id}/register?api-version=2019-03-31",
+        rig.hub.https_port()
+    );
+    let request = client.put(url).header("Authorization", token.to_string()).body("{}");
+    assert_eq!(request.send().await.unwrap().status(), 202);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_of_enrollments_and_groups_are_completed() {
+    let rig = Rig::start().await;
+    text(&rig, &["enrollments", "create", "sn-1"], "");
+    text(&rig, &["groups", "create", "fleet"], "");
+    let identity = rig.hub.provisioning().connection_string().to_text_with_key();
+    let complete = |words: &[&str]| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_behaviour-service"));
+        program.args(["--", "behaviour-service"]).args(words).arg("").env("COMPLETE", "fish");
+        program.env_remove("PROVISIONING_CONNECTION_STRING_FILE");
+        program.env("PROVISIONING_CONNECTION_STRING", &identity);
+        let done = program.env("IOTHUB_CA_FILE", rig.folder.path().join("ca.pem")).output();
+        String::from_utf8(done.unwrap().stdout).unwrap()
+    };
+    for command in [["enrollments", "show"], ["enrollments", "delete"], ["registrations", "show"]] {
+        assert!(complete(&command).lines().any(|line| line == "sn-1"), "{command:?}");
+    }
+    for command in [["groups", "key"], ["groups", "update"], ["groups", "registrations"]] {
+        assert!(complete(&command).lines().any(|line| line == "fleet"), "{command:?}");
+    }
+    assert!(!complete(&["groups", "create"]).contains("fleet"), "a new group has a new id");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use protocol::error::ErrorCode;
 
 use super::many::CONCURRENT_REQUESTS;
 use crate::command_error::{CommandError, usage};
-use crate::device_ids;
+use crate::known_ids;
 
 /// The query for the ids of all devices. The registry itself lists no more than 1000.
 const ALL_IDS: &str = "SELECT deviceId FROM devices";
@@ -26,7 +26,7 @@ pub(crate) struct Removal {
     #[arg(
         required_unless_present_any = ["all", "prefix"],
         value_name = "DEVICE",
-        add = candidates(device_ids::find)
+        add = candidates(known_ids::of_devices)
     )]
     devices: Vec<DeviceId>,
     /// Remove all devices of the hub

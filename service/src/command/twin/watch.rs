@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::command::show::{self, OutputFormat};
 use crate::command_error::CommandError;
-use crate::device_ids;
+use crate::known_ids;
 
 /// The fields of a twin whose changes `--diff` prints. The others, such as the version, change
 /// along with these.
@@ -29,7 +29,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct WatchArguments {
     /// The device's id
-    #[arg(add = candidates(device_ids::find))]
+    #[arg(add = candidates(known_ids::of_devices))]
     device: DeviceId,
     /// The time between two reads of the twin
     #[arg(long, default_value = "1s", value_parser = interval, value_name = "TIME")]

@@ -1,0 +1,63 @@
+//! Ids of devices, enrollments and groups for the completion of command lines.
+
+use std::env;
+use std::path::PathBuf;
+
+use behaviour_service::{Client, ClientSettings, ProvisioningClient, ServiceConnectionString};
+use program::text;
+use protocol::provisioning::service::EnrollmentKind;
+
+use crate::command_error::PROVISIONING_IDENTITY;
+use crate::{IDENTITY, identity};
+
+/// Maximum number of ids. A shell cannot show more in a useful way.
+const MAX_IDS: u32 = 200;
+
+/// Returns the ids of the devices in the hub that the environment names. Returns none if the
+/// hub cannot be asked.
+pub(crate) fn of_devices() -> Vec<String> {
+    wait_for(devices())
+}
+
+/// Returns the ids of the enrollments of the service that the environment names. Returns none
+/// if the service cannot be asked.
+pub(crate) fn of_enrollments() -> Vec<String> {
+    wait_for(enrollments(EnrollmentKind::Individual))
+}
+
+/// Returns the ids of the groups, like [`of_enrollments`].
+pub(crate) fn of_groups() -> Vec<String> {
+    wait_for(enrollments(EnrollmentKind::Group))
+}
+
+fn wait_for(ids: impl Future<Output = Option<Vec<String>>>) -> Vec<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.ok().and_then(|runtime| runtime.block_on(ids)).unwrap_or_default()
+}
+
+async fn devices() -> Option<Vec<String>> {
+    let (identity, settings) = of_environment("IOTHUB_CONNECTION_STRING_FILE", IDENTITY)?;
+    let client = Client::new(identity, settings).ok()?;
+    let mut query = client.query("SELECT deviceId FROM devices", Some(MAX_IDS));
+    let page = query.next_page().await.ok()??;
+    let ids = page.iter().filter_map(|item| item.get("deviceId")?.as_str());
+    Some(ids.map(str::to_owned).collect())
+}
+
+async fn enrollments(kind: EnrollmentKind) -> Option<Vec<String>> {
+    let file = "PROVISIONING_CONNECTION_STRING_FILE";
+    let (identity, settings) = of_environment(file, PROVISIONING_IDENTITY)?;
+    let client = ProvisioningClient::new(identity, settings).ok()?;
+    client.first_ids(kind, MAX_IDS).await.ok()
+}
+
+/// Returns the connection string in the environment, and the settings for a single attempt.
+fn of_environment(
+    file: &str,
+    variable: &'static str,
+) -> Option<(ServiceConnectionString, ClientSettings)> {
+    let file = text::variable(file).ok().flatten().map(PathBuf::from);
+    let identity = identity(file.as_deref(), variable).ok()?;
+    let ca_file = env::var_os("IOTHUB_CA_FILE").map(PathBuf::from);
+    Some((identity, ClientSettings { ca_file, retries: 0, ..ClientSettings::default() }))
+}
