@@ -6,6 +6,7 @@
 //! script and asserts the events that it returns. Without Python or Node, the tests are skipped with
 //! a message on standard error, or fail if `CI` is set.
 
+mod credentials;
 mod device;
 mod device_failures;
 mod device_with_our_service;

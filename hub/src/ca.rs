@@ -22,6 +22,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::certificates::AnyCertificate;
+use crate::faults::ChainDefect;
 use crate::stamps::now_unix;
 
 const CERTIFICATE_FILE: &str = "ca.pem";
@@ -113,14 +114,19 @@ impl Authority {
     }
 
     /// Issues a certificate for the key of a signing request, PKCS #10 in DER, whose common name
-    /// must be `name`. Only key and name of the request are used. Returns the certificate and
+    /// must be `name`. Only key and name of the request are used. A fault can ask for a defect. Returns the certificate and
     /// that of the authority.
     pub(crate) fn issue(
         &self,
         request: &[u8],
         name: &str,
         lifetime: Duration,
+        defect: Option<ChainDefect>,
     ) -> Result<[CertificateDer<'static>; 2], IssueError> {
+        if defect == Some(ChainDefect::Untrusted) {
+            let stranger = Authority::create(PathBuf::new()).map_err(|_| IssueError::NotSigned)?;
+            return stranger.issue(request, name, lifetime, None);
+        }
         let request = CertificateSigningRequestParams::from_der(&request.into());
         let request = request.map_err(|error| match error {
             rcgen::Error::CouldNotParseCertificationRequest => IssueError::Malformed,
@@ -142,7 +148,8 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let now = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(now_unix());
-        (params.not_before, params.not_after) = (now, now + lifetime);
+        let from = if defect == Some(ChainDefect::Expired) { now - 2 * lifetime } else { now };
+        (params.not_before, params.not_after) = (from, from + lifetime);
         let request = CertificateSigningRequestParams { params, ..request };
         let issuer = Issuer::new(authority_params(), &self.key);
         let issued = request.signed_by(&issuer).map_err(|_| IssueError::NotSigned)?;
@@ -261,14 +268,14 @@ mod tests {
             params.serialize_request(&key).unwrap().der().to_vec()
         };
         let minute = Duration::from_secs(60);
-        let [issued, root] = authority.issue(&request("d1"), "d1", minute).unwrap();
+        let [issued, root] = authority.issue(&request("d1"), "d1", minute, None).unwrap();
         let facts = trust::Certificate::parse(&issued).unwrap();
         assert_eq!(facts.common_name.as_deref(), Some("d1"));
         assert_eq!(facts.valid_until_unix - facts.valid_from_unix, 60);
         assert!(!facts.is_authority);
         assert_eq!(Some(root), authority.certificate());
 
-        let issue = |request: &[u8]| authority.issue(request, "d1", minute).unwrap_err();
+        let issue = |request: &[u8]| authority.issue(request, "d1", minute, None).unwrap_err();
         assert_eq!(issue(&request("D1")), IssueError::Name("d1".to_owned()));
         assert_eq!(issue(b"no request"), IssueError::Malformed);
         let mut forged = request("d1");

@@ -37,7 +37,7 @@ pub struct HubConfig {
     /// Time between two polls of a device that registers at the Device Provisioning Service, in
     /// whole seconds; one second by default, and three in Azure.
     pub provisioning_retry_after: Duration,
-    /// Lifetime of the certificates that the hub issues to devices, at least a minute; 30 days
+    /// Lifetime of the certificates that the hub issues to devices, at least a second; 30 days
     /// by default.
     pub certificate_lifetime: Duration,
     /// Maximum number of open connections.

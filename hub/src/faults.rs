@@ -26,7 +26,7 @@ use tracing::warn;
 pub(crate) use control::{ControlRequest, FaultJson};
 use fault::DEFAULT_LIFETIME;
 pub use fault::{Effect, Fault, FaultError, Forget, Refused, Step};
-pub(crate) use handling::{ConnectionFate, Handling, Rejection};
+pub(crate) use handling::{ChainDefect, ConnectionFate, Handling, Rejection};
 pub(crate) use injection::Injection;
 
 /// Path of the REST API that sets, lists and clears faults. It does not exist in Azure IoT

@@ -26,6 +26,7 @@
 //!
 //! * `ca`: certificate authority and server certificate.
 //! * `certificates`: client certificates of devices.
+//! * `credentials`: issuance of certificates over sessions.
 //! * `config`: configuration and start errors.
 //! * `faults`: fault injection.
 //! * `fuzzing`: entry points for fuzzing.
@@ -52,6 +53,7 @@ mod body;
 mod ca;
 mod certificates;
 mod config;
+mod credentials;
 mod faults;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -99,6 +101,7 @@ pub use state::StateError;
 pub use telemetry::TelemetryMessage;
 
 use ca::Authority;
+use credentials::Credentials;
 use listener::{Greeting, Listener};
 use methods::Methods;
 use provisioning::ProvisioningSettings;
@@ -112,6 +115,9 @@ use websocket::HubTasks;
 
 /// Policy of the service connection string, which has all permissions.
 const SERVICE_POLICY: &str = "iothubowner";
+
+/// Shortest lifetime of issued certificates, whose times are whole seconds.
+const MIN_CERTIFICATE_LIFETIME: Duration = Duration::from_secs(1);
 
 /// Time limit for open connections to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
@@ -161,6 +167,7 @@ impl Hub {
         let sessions = Arc::new(Sessions::new(Arc::clone(&faults)));
         let methods = Arc::new(Methods::new(Arc::clone(&sessions), Arc::clone(&faults)));
         let (telemetry, _) = broadcast::channel(telemetry::BACKLOG);
+        let certificate_lifetime = config.certificate_lifetime.max(MIN_CERTIFICATE_LIFETIME);
         let provisioning = Arc::new(Provisioning::new(
             Arc::clone(&state),
             Arc::clone(&sessions),
@@ -168,10 +175,16 @@ impl Hub {
             Arc::clone(&authority),
             ProvisioningSettings {
                 retry_after: config.provisioning_retry_after,
-                certificate_lifetime: config.certificate_lifetime.max(Duration::from_secs(60)),
+                certificate_lifetime,
                 mqtt_port,
                 https_port,
             },
+        ));
+        let credentials = Arc::new(Credentials::new(
+            Arc::clone(&authority),
+            certificate_lifetime,
+            Arc::clone(&sessions),
+            Arc::clone(&faults),
         ));
         let context = SessionContext {
             state: Arc::clone(&state),
@@ -181,6 +194,7 @@ impl Hub {
             telemetry: telemetry.clone(),
             authorities,
             provisioning: Arc::clone(&provisioning),
+            credentials,
             token_grace: config.token_grace,
         };
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());

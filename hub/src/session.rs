@@ -5,6 +5,7 @@
 //! packet ends the connection without an answer, since MQTT 3.1.1 does not define one.
 
 mod accept;
+mod credentials;
 mod messages;
 mod outbox;
 mod registration;
@@ -22,6 +23,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::info;
 
 use crate::certificates::DeviceAuthorities;
+use crate::credentials::Credentials;
 use crate::faults::{ConnectionFate, Faults, Handling, Step};
 use crate::methods::Methods;
 use crate::mqtt::{Inbound, Malformed, Outbound, Will, decode};
@@ -43,6 +45,7 @@ pub(crate) struct SessionContext {
     /// Authorities that can sign the certificates of devices.
     pub(crate) authorities: DeviceAuthorities,
     pub(crate) provisioning: Arc<Provisioning>,
+    pub(crate) credentials: Arc<Credentials>,
     /// Time for which a connection outlives its token.
     pub(crate) token_grace: Duration,
 }
@@ -169,6 +172,8 @@ struct Session {
     /// Maximum time between two packets of the device.
     max_idle: Duration,
     expires: Instant,
+    /// `true` for a session that can request certificates.
+    has_credentials: bool,
     /// `true` for a clean session, whose subscriptions are not persisted.
     clean: bool,
     filters: Vec<(Filter, u8)>,
@@ -228,6 +233,7 @@ impl Session {
                 // Announcing the filters allows methods, which must follow the SUBACK.
                 self.send_at(Step::Subscribe, &Outbound::SubAck { id, codes: &codes }).await?;
                 self.announce_filters();
+                self.context.credentials.subscribed(&self.device);
                 Ok(())
             }
             Inbound::Unsubscribe { id, filters } => {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use protocol::id::DeviceId;
 use protocol::topic::{Filter, HubTopic};
@@ -22,7 +23,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::faults::{ConnectionFate, Faults, Step};
+use crate::faults::{ConnectionFate, Faults, Handling, Step};
 use crate::mqtt::Outbound;
 pub(crate) use outlet::Outlet;
 
@@ -230,21 +231,38 @@ impl Sessions {
         let (text, body) = (topic.to_string(), patch.to_json().to_string());
         let packet = Outbound::Publish { topic: &text, payload: body.as_bytes() }.encode();
         self.with(id, |device| {
-            let subscribed =
-                |live: &&LiveSession| live.filters.iter().any(|filter| filter.covers(&topic));
-            let Some(live) = device.live.as_ref().filter(subscribed) else { return };
+            let Some(live) = device.live.as_ref().filter(|live| live.accepts(&topic)) else {
+                return;
+            };
             let handling = self.faults.handling(Step::Desired, Some(id));
             if !handling.delay.is_zero() {
                 let outlet = live.outlet.clone();
                 // Fails if the connection has ended in the meantime.
                 tokio::spawn(async move { outlet.send(packet, handling).await.ok() });
-            } else if live.outlet.try_send(&packet, handling).is_err() {
-                warn!(device = %id, packets = QUEUE_PACKETS, "device stalled: its queue is full");
-                device.end(Ending::Stalled);
-            } else if handling.drops_connection() {
-                device.end(Ending::Dropped);
+            } else {
+                device.send(id, &packet, handling);
             }
         });
+    }
+
+    /// Sends a message to the device if it has subscribed to its topic. Returns `false` if the
+    /// device is not subscribed, or if its connection ends before the message. Ignores the delay
+    /// of `handling`.
+    pub(crate) fn publish(
+        &self,
+        id: &DeviceId,
+        topic: &HubTopic,
+        body: &[u8],
+        handling: Handling,
+    ) -> bool {
+        let text = topic.to_string();
+        let packet = Outbound::Publish { topic: &text, payload: body }.encode();
+        self.with(id, |device| {
+            device.is_subscribed(topic) && {
+                let is_lost = handling.copies == 0 && handling.connection == ConnectionFate::Kept;
+                device.send(id, &packet, handling) && (handling.copies > 0 || is_lost)
+            }
+        })
     }
 
     fn with<T>(&self, id: &DeviceId, work: impl FnOnce(&mut DeviceSlot) -> T) -> T {
@@ -265,6 +283,24 @@ impl DeviceSlot {
         self.live.as_ref().is_some_and(|live| live.serial == serial)
     }
 
+    fn is_subscribed(&self, topic: &HubTopic) -> bool {
+        self.live.as_ref().is_some_and(|live| live.accepts(topic))
+    }
+
+    /// Queues a packet, and ends the session if its queue is full or the handling requires it.
+    /// Returns `false` if the packet is not queued.
+    fn send(&mut self, id: &DeviceId, packet: &Bytes, handling: Handling) -> bool {
+        let Some(live) = &self.live else { return false };
+        let queued = live.outlet.try_send(packet, handling).is_ok();
+        if !queued {
+            warn!(device = %id, packets = QUEUE_PACKETS, "device stalled: its queue is full");
+            self.end(Ending::Stalled);
+        } else if handling.drops_connection() {
+            self.end(Ending::Dropped);
+        }
+        queued
+    }
+
     fn end(&mut self, ending: Ending) -> bool {
         let Some(live) = self.live.take() else { return false };
         let _ = live.end.send(ending);
@@ -279,6 +315,10 @@ impl DeviceSlot {
 }
 
 impl LiveSession {
+    fn accepts(&self, topic: &HubTopic) -> bool {
+        self.filters.iter().any(|filter| filter.covers(topic))
+    }
+
     fn accepts_methods(&self) -> bool {
         self.filters.contains(&Filter::Methods)
     }

@@ -35,6 +35,16 @@ pub enum IdError {
         /// The limit, in characters.
         max: usize,
     },
+    /// A name shorter than the minimum of its kind.
+    #[error("{kind} has {length} characters; at least {min} are required")]
+    TooShort {
+        /// The kind of name.
+        kind: &'static str,
+        /// The length, in characters.
+        length: usize,
+        /// The minimum, in characters.
+        min: usize,
+    },
     /// A character that is not allowed in this kind of name.
     #[error("{kind} `{name}` has a {character:?}, which is not allowed")]
     Character {

@@ -31,6 +31,7 @@
 //! # Layout
 //!
 //! * [`connection_string`]: connection strings of devices and services.
+//! * [`credentials`]: requests of devices for their next certificates.
 //! * [`error`]: errors of the hub and their codes.
 //! * [`host_name`]: a hub's host name.
 //! * [`id`]: validated names of devices, modules, methods and requests.
@@ -49,6 +50,7 @@
 //! requests themselves.
 
 pub mod connection_string;
+pub mod credentials;
 pub mod error;
 pub mod host_name;
 pub mod id;

@@ -4,10 +4,12 @@
 //! device → hub   $iothub/methods/res/{status}/?$rid={rid}
 //!                $iothub/twin/GET/?$rid={rid}
 //!                $iothub/twin/PATCH/properties/reported/?$rid={rid}
+//!                $iothub/credentials/POST/issueCertificate/?$rid={rid}
 //!                devices/{d}[/modules/{m}]/messages/events/{properties}
 //! hub → device   $iothub/methods/POST/{method}/?$rid={rid}
 //!                $iothub/twin/res/{status}/?$rid={rid}[&$version={v}]
 //!                $iothub/twin/PATCH/properties/desired/?$version={v}
+//!                $iothub/credentials/res/{status}/?$rid={rid}
 //!                devices/{d}/messages/devicebound/{properties}
 //! ```
 //!
@@ -31,6 +33,8 @@ const TWIN_GET: &str = "$iothub/twin/GET/";
 const TWIN_REPORT: &str = "$iothub/twin/PATCH/properties/reported/";
 const TWIN_ANSWER: &str = "$iothub/twin/res/";
 const DESIRED: &str = "$iothub/twin/PATCH/properties/desired/";
+const ISSUE_CERTIFICATE: &str = "$iothub/credentials/POST/issueCertificate/";
+const CREDENTIAL_ANSWER: &str = "$iothub/credentials/res/";
 
 /// The path of MQTT over WebSocket on the hub's HTTPS port.
 pub const WEBSOCKET_PATH: &str = "/$iothub/websocket";
@@ -64,6 +68,11 @@ pub enum DeviceTopic {
     /// A change of the reported properties.
     TwinReport {
         /// The request id, which the answer repeats.
+        rid: RequestId,
+    },
+    /// A request for a certificate.
+    IssueCertificate {
+        /// The request id, which the answers repeat.
         rid: RequestId,
     },
     /// A device-to-cloud message.
@@ -101,6 +110,13 @@ pub enum HubTopic {
     Desired {
         /// The new version of the desired properties.
         version: u64,
+    },
+    /// An answer to a request for a certificate.
+    CredentialAnswer {
+        /// 202 if another answer follows, 200 with the certificate, otherwise an error.
+        status: u16,
+        /// The request id of the request.
+        rid: RequestId,
     },
     /// A cloud-to-device message.
     CloudToDevice {
@@ -204,6 +220,10 @@ impl FromStr for DeviceTopic {
             let ("", query) = TopicQuery::split(topic, rest)? else { return Err(unknown()) };
             return Ok(Self::TwinReport { rid: query.rid()? });
         }
+        if let Some(rest) = topic.strip_prefix(ISSUE_CERTIFICATE) {
+            let ("", query) = TopicQuery::split(topic, rest)? else { return Err(unknown()) };
+            return Ok(Self::IssueCertificate { rid: query.rid()? });
+        }
         let rest = topic.strip_prefix("devices/").ok_or_else(unknown)?;
         let (device, rest) = rest.split_once('/').ok_or_else(unknown)?;
         let (module, rest) = match rest.strip_prefix("modules/") {
@@ -230,6 +250,7 @@ impl fmt::Display for DeviceTopic {
             Self::MethodAnswer { status, rid } => write!(f, "{METHOD_ANSWER}{status}/?$rid={rid}"),
             Self::TwinGet { rid } => write!(f, "{TWIN_GET}?$rid={rid}"),
             Self::TwinReport { rid } => write!(f, "{TWIN_REPORT}?$rid={rid}"),
+            Self::IssueCertificate { rid } => write!(f, "{ISSUE_CERTIFICATE}?$rid={rid}"),
             Self::Telemetry { device, module: None, properties } => {
                 write!(f, "devices/{device}/messages/events/{properties}")
             }
@@ -272,6 +293,11 @@ impl FromStr for HubTopic {
             let missing = || TopicError::Missing { topic: escaped(topic), field: "$version" };
             return Ok(Self::Desired { version: query.version()?.ok_or_else(missing)? });
         }
+        if let Some(rest) = topic.strip_prefix(CREDENTIAL_ANSWER) {
+            let (status, query) = TopicQuery::split(topic, rest)?;
+            let status = number(topic, "status", status)?;
+            return Ok(Self::CredentialAnswer { status, rid: query.rid()? });
+        }
         let rest = topic.strip_prefix("devices/").ok_or_else(unknown)?;
         let (device, bag) = rest.split_once("/messages/devicebound/").ok_or_else(unknown)?;
         Ok(Self::CloudToDevice { device: device.parse()?, properties: bag.parse()? })
@@ -292,6 +318,9 @@ impl fmt::Display for HubTopic {
                 write!(f, "{TWIN_ANSWER}{status}/?$rid={rid}&$version={version}")
             }
             Self::Desired { version } => write!(f, "{DESIRED}?$version={version}"),
+            Self::CredentialAnswer { status, rid } => {
+                write!(f, "{CREDENTIAL_ANSWER}{status}/?$rid={rid}")
+            }
             Self::CloudToDevice { device, properties } => {
                 write!(f, "devices/{device}/messages/devicebound/{properties}")
             }

@@ -118,6 +118,18 @@ impl Sdk {
         script
     }
 
+    /// Starts a plain MQTT client for the rig's device, which has a certificate.
+    pub(super) async fn plain_client(self, rig: &Running) -> Script {
+        let environment = [
+            ("HUB_CA_FILE", rig.ca_file().to_str().unwrap().to_owned()),
+            ("HUB_MQTT_PORT", rig.hub().mqtt_port().to_string()),
+            ("HUB_DEVICE", rig::DEVICE.to_owned()),
+        ];
+        let mut script = self.start("credentials.py", &environment);
+        script.wait_for("ready").await;
+        script
+    }
+
     fn start(self, script: &str, environment: &[(&str, String)]) -> Script {
         // Byte code is not written next to the sources.
         Script::start(self.python, &["-B", "-u"], &scripts().join(script), environment)

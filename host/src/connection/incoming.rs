@@ -72,8 +72,8 @@ pub(super) fn parse(publish: Publish, connection: u64) -> Option<Incoming> {
                 None
             }
         },
-        Ok(HubTopic::CloudToDevice { .. }) => {
-            debug!(topic = publish.topic, "cloud-to-device message ignored");
+        Ok(HubTopic::CloudToDevice { .. } | HubTopic::CredentialAnswer { .. }) => {
+            debug!(topic = publish.topic, "message without a subscription ignored");
             None
         }
         Err(error) => {

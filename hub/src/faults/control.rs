@@ -40,6 +40,9 @@ enum EffectName {
     Conflict,
     Assigning,
     Disable,
+    RejectCsr,
+    ExpiredChain,
+    UntrustedChain,
     // Effects without a step, which happen immediately.
     Drop,
     ExpireToken,
@@ -122,6 +125,9 @@ impl FaultJson {
             EffectName::Conflict => Effect::Conflict,
             EffectName::Assigning => Effect::Assigning,
             EffectName::Disable => Effect::Disable,
+            EffectName::RejectCsr => Effect::RejectCsr,
+            EffectName::ExpiredChain => Effect::ExpiredChain,
+            EffectName::UntrustedChain => Effect::UntrustedChain,
             EffectName::Refuse => Effect::Refuse(match self.code {
                 Some(1) => Refused::Protocol,
                 Some(2) => Refused::ClientId,
@@ -153,6 +159,9 @@ impl From<&Fault> for FaultJson {
             Effect::Conflict => (EffectName::Conflict, None, None),
             Effect::Assigning => (EffectName::Assigning, None, None),
             Effect::Disable => (EffectName::Disable, None, None),
+            Effect::RejectCsr => (EffectName::RejectCsr, None, None),
+            Effect::ExpiredChain => (EffectName::ExpiredChain, None, None),
+            Effect::UntrustedChain => (EffectName::UntrustedChain, None, None),
             Effect::Refuse(code) => (EffectName::Refuse, None, Some(code as u8)),
         };
         FaultJson {

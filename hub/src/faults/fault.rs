@@ -34,6 +34,10 @@ pub enum Step {
     Message,
     /// A request to the REST API.
     Request,
+    /// The first answer to a device's request for a certificate, which the hub has recorded.
+    CertificateRequest,
+    /// The final answer to a device's request for a certificate.
+    CertificateAnswer,
     /// A device's CONNECT to the Device Provisioning Service (DPS) and its CONNACK.
     DpsConnect,
     /// The SUBACK of a device's subscription at DPS.
@@ -69,6 +73,12 @@ pub enum Effect {
     Conflict,
     /// Response that the registration is still in progress.
     Assigning,
+    /// Refusal of the certificate signing request.
+    RejectCsr,
+    /// Issued certificate that has expired.
+    ExpiredChain,
+    /// Issued certificate of an authority that the hub does not trust.
+    UntrustedChain,
     /// Regular response, after which the device is disabled at the hub.
     Disable,
 }

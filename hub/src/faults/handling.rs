@@ -18,6 +18,8 @@ pub(crate) struct Handling {
     pub(crate) copies: u8,
     /// Rejection that replaces the regular answer.
     pub(crate) rejection: Option<Rejection>,
+    /// Defect of an issued certificate.
+    pub(crate) chain_defect: Option<ChainDefect>,
     /// `true` if the device is disabled with the answer.
     pub(crate) disables: bool,
     /// State of the connection after the packet.
@@ -33,8 +35,19 @@ pub(crate) enum Rejection {
     Conflict,
     /// A registration that is still in progress.
     Assigning,
+    /// A refusal of the certificate signing request.
+    SigningRequest,
     /// A CONNACK with this return code.
     ConnAck(Refused),
+}
+
+/// Defect of an issued certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChainDefect {
+    /// Validity that has ended.
+    Expired,
+    /// Authority that the hub does not trust.
+    Untrusted,
 }
 
 /// State of a connection after a packet.
@@ -53,6 +66,7 @@ impl Handling {
         overtaken: false,
         copies: 1,
         rejection: None,
+        chain_defect: None,
         disables: false,
         connection: ConnectionFate::Kept,
     };
@@ -77,9 +91,12 @@ impl Handling {
             None => !self.disables || step == Step::DpsStatus,
             Some(Rejection::ConnAck(_)) => is_connect,
             Some(Rejection::Throttled) => {
-                is_registration || matches!(step, Step::TwinGet | Step::TwinReport | Step::Request)
+                is_registration
+                    || step == Step::CertificateRequest
+                    || matches!(step, Step::TwinGet | Step::TwinReport | Step::Request)
             }
-            Some(Rejection::Conflict) => is_registration,
+            Some(Rejection::Conflict) => is_registration || step == Step::CertificateRequest,
+            Some(Rejection::SigningRequest) => step == Step::CertificateAnswer,
             Some(Rejection::Assigning) => step == Step::DpsStatus,
         };
         let copies_fit = match self.copies {
@@ -90,7 +107,13 @@ impl Handling {
         };
         // REST requests do not belong to a device's connection.
         let connection_fits = self.connection == ConnectionFate::Kept || step != Step::Request;
-        rejection_fits && copies_fit && connection_fits && (sent_by_hub || !self.overtaken)
+        let issues = matches!(step, Step::DpsRegister | Step::CertificateAnswer);
+        let chain_fits = self.chain_defect.is_none() || issues;
+        rejection_fits
+            && chain_fits
+            && copies_fit
+            && connection_fits
+            && (sent_by_hub || !self.overtaken)
     }
 }
 
@@ -110,6 +133,13 @@ impl Effect {
             Effect::Throttle => Handling { rejection: Some(Rejection::Throttled), ..regular },
             Effect::Conflict => Handling { rejection: Some(Rejection::Conflict), ..regular },
             Effect::Assigning => Handling { rejection: Some(Rejection::Assigning), ..regular },
+            Effect::RejectCsr => Handling { rejection: Some(Rejection::SigningRequest), ..regular },
+            Effect::ExpiredChain => {
+                Handling { chain_defect: Some(ChainDefect::Expired), ..regular }
+            }
+            Effect::UntrustedChain => {
+                Handling { chain_defect: Some(ChainDefect::Untrusted), ..regular }
+            }
             Effect::Disable => Handling { disables: true, ..regular },
             Effect::Refuse(code) => {
                 Handling { rejection: Some(Rejection::ConnAck(code)), ..regular }

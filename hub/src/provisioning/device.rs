@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Provisioning;
 use super::failure::ProvisioningFailure;
-use crate::faults::{Handling, Rejection, Step};
+use crate::faults::{ChainDefect, Handling, Rejection, Step};
 use crate::peer::Peer;
 use crate::sessions::Ending;
 use crate::stamps::guid;
@@ -77,7 +77,9 @@ impl Provisioning {
             Some(Rejection::Throttled) => Err(ProvisioningErrorCode::Throttled.into()),
             Some(Rejection::Conflict) => Err(ProvisioningErrorCode::OperationInProgress.into()),
             rejection => match request {
-                DeviceRequest::Register(body) => self.register(registrant, body),
+                DeviceRequest::Register(body) => {
+                    self.register(registrant, body, handling.chain_defect)
+                }
                 DeviceRequest::Poll(operation) => {
                     let still_assigning = rejection == Some(Rejection::Assigning);
                     self.poll(registrant, operation, still_assigning)
@@ -104,6 +106,7 @@ impl Provisioning {
         &self,
         registrant: &Registrant,
         body: &[u8],
+        defect: Option<ChainDefect>,
     ) -> Result<DeviceAnswer, ProvisioningFailure> {
         let Registrant { registration, .. } = registrant;
         let mut admission = self.admit(registrant)?;
@@ -115,8 +118,8 @@ impl Provisioning {
         }
         let state = match admission.is_enabled() {
             true => {
-                let chain = request.csr.map(|csr| self.issue(registration, &mut admission, &csr));
-                let chain = chain.transpose()?;
+                let issue = |csr: String| self.issue(registration, &mut admission, &csr, defect);
+                let chain = request.csr.map(issue).transpose()?;
                 let state = self.assign(registrant, &admission)?;
                 RegistrationState { issued_certificate_chain: chain, ..state }
             }

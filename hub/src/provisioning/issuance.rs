@@ -8,6 +8,7 @@ use super::Provisioning;
 use super::admission::{Admission, HubCredential};
 use super::failure::ProvisioningFailure;
 use crate::ca::IssueError;
+use crate::faults::ChainDefect;
 
 impl Provisioning {
     /// Issues a certificate for a signing request, and makes it the credential of the device at
@@ -17,6 +18,7 @@ impl Provisioning {
         registration: &RegistrationId,
         admission: &mut Admission,
         request: &str,
+        defect: Option<ChainDefect>,
     ) -> Result<Vec<String>, ProvisioningFailure> {
         let enrollment = &admission.enrollment;
         if enrollment.credential_policy_name.is_none() {
@@ -31,8 +33,8 @@ impl Provisioning {
         }
         let lifetime = self.settings.certificate_lifetime;
         let request = STANDARD.decode(request).map_err(|_| IssueError::Malformed);
-        let chain =
-            request.and_then(|csr| self.issuer.issue(&csr, registration.as_str(), lifetime));
+        let chain = request
+            .and_then(|csr| self.issuer.issue(&csr, registration.as_str(), lifetime, defect));
         let chain = chain.map_err(|error| ProvisioningFailure::invalid(error.to_string()))?;
         admission.credential = HubCredential::Issued;
         Ok(chain.iter().map(|certificate| STANDARD.encode(certificate)).collect())

@@ -78,8 +78,10 @@ pub(super) async fn accept(
     let live = filters.iter().map(|(filter, _)| filter.clone()).collect();
     let OpenedSession { serial, ended } =
         context.sessions.open(&grant.device, outlet.clone(), live, grant.expires_unix.unwrap_or(0));
+    context.credentials.subscribed(&grant.device);
     info!(device = %grant.device, clean, subscriptions = filters.len(), "device connected");
     let session = Session {
+        has_credentials: grant.has_credentials,
         max_idle: max_idle(connect.keep_alive_seconds),
         expires: expiry(&grant, context.token_grace),
         context: context.clone(),

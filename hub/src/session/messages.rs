@@ -46,6 +46,9 @@ impl Session {
             DeviceTopic::TwinReport { rid } => {
                 self.twin_report(rid, &message.payload).await.map(|()| true)
             }
+            DeviceTopic::IssueCertificate { rid } => {
+                self.issue_certificate(rid, &message).await.map(|()| false)
+            }
             DeviceTopic::Telemetry { device, module, properties } => {
                 if device != self.device || module.is_some() {
                     let reason = format!("telemetry on behalf of `{device}`");

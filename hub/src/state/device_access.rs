@@ -18,6 +18,8 @@ pub(crate) struct DeviceGrant {
     pub(crate) expires_unix: Option<u64>,
     /// Generation of the device, which distinguishes it from a deleted one with the same id.
     pub(crate) generation: String,
+    /// `true` if the API version has the topics for certificates.
+    pub(crate) has_credentials: bool,
     /// Plug and Play model that the device announces.
     pub(crate) model_id: Option<String>,
 }
@@ -77,8 +79,15 @@ impl State {
             device: owner.device,
             expires_unix,
             generation: entity.generation().to_owned(),
+            has_credentials: protocol::credentials::is_supported_by(&user.api_version),
             model_id: user.model_id.clone(),
         })
+    }
+
+    /// Returns `true` if the device signs in with a certificate of a trusted authority.
+    pub(crate) fn signs_in_by_authority(&self, id: &DeviceId) -> bool {
+        let entity = self.get(&Owner::device(id));
+        entity.is_ok_and(|entity| matches!(entity.sign_in(), SignIn::Authority))
     }
 
     /// Checks the credentials and returns the expiry of the token, if there is one.

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{DESIRED, HubTopic, METHOD_REQUEST, TWIN_ANSWER, TopicError, escaped};
+use super::{
+    CREDENTIAL_ANSWER, DESIRED, HubTopic, METHOD_REQUEST, TWIN_ANSWER, TopicError, escaped,
+};
 use crate::id::{DeviceId, ModuleId};
 
 /// A topic filter that a device can subscribe to. IoT Hub supports no other filters, and
@@ -16,6 +18,8 @@ pub enum Filter {
     TwinAnswers,
     /// Changes of the desired properties.
     Desired,
+    /// Answers to requests for certificates.
+    CredentialAnswers,
     /// Cloud-to-device messages.
     CloudToDevice {
         /// The device that receives them.
@@ -37,7 +41,8 @@ impl Filter {
         match (self, topic) {
             (Self::Methods, HubTopic::Method { .. })
             | (Self::TwinAnswers, HubTopic::TwinAnswer { .. })
-            | (Self::Desired, HubTopic::Desired { .. }) => true,
+            | (Self::Desired, HubTopic::Desired { .. })
+            | (Self::CredentialAnswers, HubTopic::CredentialAnswer { .. }) => true,
             (Self::CloudToDevice { device: own }, HubTopic::CloudToDevice { device, .. }) => {
                 own == device
             }
@@ -56,6 +61,7 @@ impl FromStr for Filter {
             METHOD_REQUEST => return Ok(Self::Methods),
             TWIN_ANSWER => return Ok(Self::TwinAnswers),
             DESIRED => return Ok(Self::Desired),
+            CREDENTIAL_ANSWER => return Ok(Self::CredentialAnswers),
             _ => {}
         }
         let rest = tree.strip_prefix("devices/").ok_or_else(unknown)?;
@@ -84,6 +90,7 @@ impl fmt::Display for Filter {
             Self::Methods => write!(f, "{METHOD_REQUEST}#"),
             Self::TwinAnswers => write!(f, "{TWIN_ANSWER}#"),
             Self::Desired => write!(f, "{DESIRED}#"),
+            Self::CredentialAnswers => write!(f, "{CREDENTIAL_ANSWER}#"),
             Self::CloudToDevice { device } => write!(f, "devices/{device}/messages/devicebound/#"),
             Self::ModuleInputs { device, module } => {
                 write!(f, "devices/{device}/modules/{module}/inputs/#")

@@ -15,6 +15,7 @@ fn device_topics() -> impl Strategy<Value = DeviceTopic> {
         (any::<i32>(), rid()).prop_map(|(status, rid)| DeviceTopic::MethodAnswer { status, rid }),
         rid().prop_map(|rid| DeviceTopic::TwinGet { rid }),
         rid().prop_map(|rid| DeviceTopic::TwinReport { rid }),
+        rid().prop_map(|rid| DeviceTopic::IssueCertificate { rid }),
         (device, module, bag).prop_map(|(device, module, properties)| DeviceTopic::Telemetry {
             device,
             module,
@@ -31,6 +32,7 @@ fn hub_topics() -> impl Strategy<Value = HubTopic> {
         (100..600u16, rid(), any::<Option<u64>>())
             .prop_map(|(status, rid, version)| HubTopic::TwinAnswer { status, rid, version }),
         any::<u64>().prop_map(|version| HubTopic::Desired { version }),
+        (100..600u16, rid()).prop_map(|(status, rid)| HubTopic::CredentialAnswer { status, rid }),
     ]
 }
 

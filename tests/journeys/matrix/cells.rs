@@ -159,6 +159,8 @@ fn step_name(step: Step) -> &'static str {
         Step::Desired => "desired",
         Step::Message => "message",
         Step::Request => "request",
+        Step::CertificateRequest => "certificate-request",
+        Step::CertificateAnswer => "certificate-answer",
         Step::DpsConnect => "dps-connect",
         Step::DpsSubscribe => "dps-subscribe",
         Step::DpsRegister => "dps-register",
@@ -179,6 +181,9 @@ fn effect_name(effect: Effect) -> String {
         Effect::Conflict => "conflict".into(),
         Effect::Assigning => "assigning".into(),
         Effect::Disable => "disable".into(),
+        Effect::RejectCsr => "reject-csr".into(),
+        Effect::ExpiredChain => "expired-chain".into(),
+        Effect::UntrustedChain => "untrusted-chain".into(),
         Effect::Refuse(code) => format!("refuse {}", code as u8),
     }
 }
