@@ -20,6 +20,7 @@ use plugin::{Engine, EngineSettings, HttpHost, Limits, PluginSettings};
 use protocol::connection_string::{DeviceConnectionString, ServiceConnectionString};
 use protocol::error::HubError;
 use protocol::method::MethodRequest;
+use protocol::mqtt5::{self, Message};
 use protocol::properties::MessageProperties;
 use protocol::sas::{Key, SasToken};
 use protocol::topic::{DeviceTopic, Filter, HubTopic};
@@ -37,7 +38,7 @@ pub(crate) use cache_files::cache_files;
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub(crate) const TARGETS: [Target; 18] = [
+pub(crate) const TARGETS: [Target; 19] = [
     ("topics", topics),
     ("connection_strings", connection_strings),
     ("sas", sas),
@@ -56,6 +57,7 @@ pub(crate) const TARGETS: [Target; 18] = [
     ("cache_files", cache_files),
     ("bulk", bulk),
     ("faults", faults),
+    ("mqtt5", mqtt5),
 ];
 
 /// Asserts that a parsed value is displayed as text that parses to the same value.
@@ -250,6 +252,33 @@ pub(crate) fn bulk(bytes: &[u8]) {
 pub(crate) fn faults(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     hub::fuzzing::set_fault(text);
+}
+
+/// Checks the texts and messages of the `mqttV5` connection profile.
+pub(crate) fn mqtt5(bytes: &[u8]) {
+    fn check<M: Message + PartialEq + Debug>(bytes: &[u8]) {
+        if let Ok(message) = M::decode(bytes) {
+            assert_eq!(M::decode(&message.encode()).unwrap(), message);
+        }
+    }
+    check::<mqtt5::Birth>(bytes);
+    check::<mqtt5::BirthAck>(bytes);
+    check::<mqtt5::TwinGet>(bytes);
+    check::<mqtt5::TwinGetResponse>(bytes);
+    check::<mqtt5::ReportedPatch>(bytes);
+    check::<mqtt5::ReportedPatchResponse>(bytes);
+    check::<mqtt5::DesiredUpdate>(bytes);
+    check::<mqtt5::TwinPush>(bytes);
+    check::<mqtt5::Probe>(bytes);
+    check::<mqtt5::ProbeAck>(bytes);
+    check::<mqtt5::Exec>(bytes);
+    check::<mqtt5::ResultMessage>(bytes);
+    check::<mqtt5::Abandon>(bytes);
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    check_round_trip::<mqtt5::Topic>(text);
+    check_round_trip::<mqtt5::Mqtt5UserName>(text);
+    check_round_trip::<mqtt5::MessageType>(text);
+    check_round_trip::<mqtt5::CorrelationId>(text);
 }
 
 /// Checks the packets that a hub sends to the host.

@@ -36,6 +36,7 @@
 //! * [`host_name`]: a hub's host name.
 //! * [`id`]: validated names of devices, modules, methods and requests.
 //! * [`method`]: the request and the result of a direct method.
+//! * [`mqtt5`]: topics, messages and reason codes of the `mqttV5` connection profile.
 //! * [`properties`]: the property bag of a message.
 //! * [`provisioning`]: the device API of the Device Provisioning Service.
 //! * [`registry`]: device identities.
@@ -55,6 +56,7 @@ pub mod error;
 pub mod host_name;
 pub mod id;
 pub mod method;
+pub mod mqtt5;
 pub mod properties;
 pub mod provisioning;
 pub mod registry;
