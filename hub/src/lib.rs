@@ -28,6 +28,7 @@
 //! * `certificates`: client certificates of devices.
 //! * `credentials`: issuance of certificates over sessions.
 //! * `config`: configuration and start errors.
+//! * `events`: events for listeners, each with a bounded queue.
 //! * `faults`: fault injection.
 //! * `fuzzing`: entry points for fuzzing.
 //! * `stamps`: timestamps and tracking ids.
@@ -54,6 +55,7 @@ mod ca;
 mod certificates;
 mod config;
 mod credentials;
+mod events;
 mod faults;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -164,7 +166,8 @@ impl Hub {
         }
 
         let faults = Arc::new(Faults::default());
-        let sessions = Arc::new(Sessions::new(Arc::clone(&faults)));
+        let sessions = Sessions::new(Arc::clone(&faults), Arc::clone(state.events()));
+        let sessions = Arc::new(sessions);
         let methods = Arc::new(Methods::new(Arc::clone(&sessions), Arc::clone(&faults)));
         let (telemetry, _) = broadcast::channel(telemetry::BACKLOG);
         let certificate_lifetime = config.certificate_lifetime.max(MIN_CERTIFICATE_LIFETIME);
@@ -205,20 +208,15 @@ impl Hub {
             faults: Arc::clone(&faults),
         };
         let running = HubTasks { tasks: tasks.clone(), stop: stop.clone() };
-        let router = rest::router(
-            Arc::clone(&state),
-            Arc::clone(&sessions),
-            methods,
-            Arc::clone(&faults),
-            telemetry.clone(),
-        )
-        .route(
-            protocol::topic::WEBSOCKET_PATH,
-            any(move |request: Request| {
-                websocket::upgrade(for_websocket.clone(), running.clone(), request)
-            }),
-        )
-        .layer(from_fn_with_state(api, provisioning_api::serve));
+        let router =
+            rest::router(Arc::clone(&state), Arc::clone(&sessions), methods, Arc::clone(&faults))
+                .route(
+                    protocol::topic::WEBSOCKET_PATH,
+                    any(move |request: Request| {
+                        websocket::upgrade(for_websocket.clone(), running.clone(), request)
+                    }),
+                )
+                .layer(from_fn_with_state(api, provisioning_api::serve));
         let listener = Listener {
             context,
             router,

@@ -14,9 +14,11 @@ use protocol::error::{ErrorCode, HubError};
 use protocol::id::{DeviceId, RequestId};
 use protocol::method::{MethodRequest, MethodResult};
 use protocol::topic::HubTopic;
+use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::events::{EventData, EventKind, data};
 use crate::faults::{Faults, Step};
 use crate::mqtt::Outbound;
 use crate::sessions::{MethodRoute, Outlet, Sessions};
@@ -50,6 +52,14 @@ impl Methods {
     /// Calls a method. Waits for the device to subscribe until the request's connect
     /// timeout, then for the answer until its response timeout.
     pub(crate) async fn invoke(&self, id: &DeviceId, request: &MethodRequest) -> MethodOutcome {
+        let started = Instant::now();
+        let outcome = self.call(id, request).await;
+        let events = self.sessions.events();
+        events.publish(EventKind::Method, id, || event(request, &outcome, started.elapsed()));
+        outcome
+    }
+
+    async fn call(&self, id: &DeviceId, request: &MethodRequest) -> MethodOutcome {
         let deadline = Instant::now() + request.connect_timeout;
         let (outlet, serial) = loop {
             let mut ready = match self.sessions.method_route(id) {
@@ -135,6 +145,26 @@ impl Drop for PendingCall<'_> {
     fn drop(&mut self) {
         self.methods.take(&self.device, &self.rid);
     }
+}
+
+/// Returns an invocation with its outcome as the data of an event.
+fn event(request: &MethodRequest, outcome: &MethodOutcome, took: Duration) -> EventData {
+    let mut event = data(json!({
+        "methodName": request.name,
+        "requestPayload": request.payload.get(),
+        "milliseconds": took.as_secs_f64() * 1000.0,
+    }));
+    match outcome {
+        Ok(MethodResult { status, payload }) => {
+            event.insert("status".to_owned(), json!(status));
+            event.insert("payload".to_owned(), json!(payload.get()));
+        }
+        Err(error) => {
+            event.insert("errorCode".to_owned(), json!(error.code.number()));
+            event.insert("error".to_owned(), json!(error.message));
+        }
+    }
+    event
 }
 
 fn not_online(waited: Duration) -> HubError {

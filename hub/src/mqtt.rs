@@ -8,10 +8,12 @@
 
 mod decode;
 mod encode;
+mod sent;
 
 use bytes::Bytes;
 
 pub(crate) use decode::decode;
+pub(crate) use sent::SentPacket;
 
 pub(crate) use protocol::topic::MAX_PACKET_BYTES;
 

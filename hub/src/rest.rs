@@ -4,15 +4,15 @@
 //! processed, so callers without a token learn nothing about the hub. The size of bodies is
 //! limited before they are read.
 //!
-//! Jobs, configurations and cloud-to-device messages are not supported. The paths `/$faults`
-//! and `/$messages` do not exist in Azure IoT Hub. Sockets and TLS are handled by `listener`.
+//! Jobs, configurations and cloud-to-device messages are not supported. The paths `/$events`,
+//! `/$faults` and `/$messages` do not exist in Azure IoT Hub. Sockets and TLS are handled by `listener`.
 
 mod answer;
 mod body;
 mod bulk;
+mod events;
 mod faults;
 mod identities;
-mod messages;
 mod methods;
 mod path;
 mod query;
@@ -35,7 +35,6 @@ use protocol::error::{ErrorCode, HubError};
 use protocol::rest;
 use protocol::sas::SasToken;
 use serde_json::Value;
-use tokio::sync::broadcast;
 use tracing::info;
 
 use crate::faults::{CONTROL_PATH, Faults};
@@ -44,7 +43,6 @@ use crate::policy::{Denied, required_permission};
 use crate::sessions::Sessions;
 use crate::stamps::now_unix;
 use crate::state::{Owner, State};
-use crate::telemetry::TelemetryMessage;
 use answer::ApiError;
 pub(crate) use path::decode_slashes;
 pub(crate) use query::check_continuation;
@@ -53,10 +51,9 @@ pub(crate) use query::check_continuation;
 /// if the registry would wait for a disk.
 pub(crate) fn bulk(state: Arc<State>, items: Vec<Value>) -> Option<Value> {
     let faults = Arc::<Faults>::default();
-    let sessions = Arc::new(Sessions::new(Arc::clone(&faults)));
+    let sessions = Arc::new(Sessions::new(Arc::clone(&faults), Arc::clone(state.events())));
     let methods = Arc::new(Methods::new(Arc::clone(&sessions), Arc::clone(&faults)));
-    let (telemetry, _) = broadcast::channel(1);
-    let rest = Rest { state, sessions, methods, faults, telemetry, order: Arc::default() };
+    let rest = Rest { state, sessions, methods, faults, order: Arc::default() };
     bulk::all(&rest, items).now_or_never()
 }
 
@@ -66,9 +63,8 @@ pub(crate) fn router(
     sessions: Arc<Sessions>,
     methods: Arc<Methods>,
     faults: Arc<Faults>,
-    telemetry: broadcast::Sender<TelemetryMessage>,
 ) -> Router {
-    let shared = Rest { state, sessions, methods, faults, telemetry, order: Arc::default() };
+    let shared = Rest { state, sessions, methods, faults, order: Arc::default() };
     Router::new()
         .route(rest::TWIN, get(twins::get).patch(twins::patch).put(twins::put))
         .route(rest::METHODS, post(methods::invoke))
@@ -94,7 +90,8 @@ pub(crate) fn router(
         )
         .route(rest::DEVICE_STATISTICS, get(identities::statistics))
         .route(rest::SERVICE_STATISTICS, get(identities::connected))
-        .route(rest::MESSAGES, get(messages::stream))
+        .route(rest::EVENTS, get(events::events))
+        .route(rest::MESSAGES, get(events::messages))
         .route(CONTROL_PATH, get(faults::list).post(faults::set).delete(faults::clear))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
@@ -110,7 +107,6 @@ struct Rest {
     sessions: Arc<Sessions>,
     methods: Arc<Methods>,
     faults: Arc<Faults>,
-    telemetry: broadcast::Sender<TelemetryMessage>,
     order: Arc<NotificationOrder>,
 }
 

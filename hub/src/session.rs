@@ -29,7 +29,7 @@ use crate::methods::Methods;
 use crate::mqtt::{Inbound, Malformed, Outbound, Will, decode};
 use crate::peer::Peer;
 use crate::provisioning::Provisioning;
-use crate::sessions::{Ending, Outlet, Sessions};
+use crate::sessions::{Ending, Outlet, Sessions, Tap};
 use crate::state::State;
 use crate::telemetry::{Sender, TelemetryMessage};
 use outbox::Outbox;
@@ -179,6 +179,7 @@ struct Session {
     filters: Vec<(Filter, u8)>,
     will: Option<Will>,
     outlet: Outlet,
+    tap: Tap,
 }
 
 impl Session {
@@ -211,6 +212,7 @@ impl Session {
     }
 
     async fn process(&mut self, packet: Inbound) -> Result<(), SessionEnd> {
+        self.tap.received(&packet);
         match packet {
             Inbound::Publish(message) => {
                 let id = message.id;

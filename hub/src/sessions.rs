@@ -8,6 +8,7 @@
 //! subscriptions and a channel that ends it.
 
 mod outlet;
+mod tap;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,9 +24,11 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tracing::warn;
 
+use crate::events::Events;
 use crate::faults::{ConnectionFate, Faults, Handling, Step};
 use crate::mqtt::Outbound;
 pub(crate) use outlet::Outlet;
+pub(crate) use tap::Tap;
 
 /// Capacity of the packet queue of each connection.
 pub(crate) const QUEUE_PACKETS: usize = 1024;
@@ -42,6 +45,7 @@ pub(crate) struct Sessions {
     devices: Mutex<HashMap<DeviceId, DeviceSlot>>,
     next_serial: AtomicU64,
     faults: Arc<Faults>,
+    events: Arc<Events>,
 }
 
 struct DeviceSlot {
@@ -94,8 +98,13 @@ pub(crate) enum MethodRoute {
 }
 
 impl Sessions {
-    pub(crate) fn new(faults: Arc<Faults>) -> Sessions {
-        Sessions { devices: Mutex::default(), next_serial: AtomicU64::new(0), faults }
+    pub(crate) fn new(faults: Arc<Faults>, events: Arc<Events>) -> Sessions {
+        Sessions { devices: Mutex::default(), next_serial: AtomicU64::new(0), faults, events }
+    }
+
+    /// Returns the events of the hub.
+    pub(crate) fn events(&self) -> &Arc<Events> {
+        &self.events
     }
 
     /// Counts a connection of the device and returns the pause before its CONNACK. A device

@@ -12,6 +12,7 @@
 mod device_access;
 mod error;
 mod etag;
+mod events;
 mod identity;
 mod owner;
 mod presence;
@@ -38,13 +39,16 @@ use protocol::host_name::HostName;
 use protocol::id::DeviceId;
 use protocol::sas::Key;
 use protocol::topic::Filter;
+use serde_json::json;
 
+use crate::events::Events;
 use crate::faults::Forget;
 use crate::policy::{GRANTS, Policies};
 use crate::stamps::now;
 pub(crate) use device_access::{DeviceCredentials, DeviceGrant, DeviceRefusal};
 pub use error::StateError;
 pub(crate) use etag::IfMatch;
+use events::Lifecycle;
 pub(crate) use identity::IdentityRequest;
 pub(crate) use owner::Owner;
 use provisioning::ProvisioningRecords;
@@ -63,6 +67,7 @@ pub(crate) struct State {
     registry: RwLock<Registry>,
     provisioning: RwLock<ProvisioningRecords>,
     store: Option<Store>,
+    events: Arc<Events>,
 }
 
 impl State {
@@ -103,12 +108,18 @@ impl State {
             registry: RwLock::new(registry),
             provisioning: RwLock::new(provisioning),
             store,
+            events: Arc::default(),
         }))
     }
 
     /// Returns the policies.
     pub(crate) fn policies(&self) -> &Policies {
         &self.policies
+    }
+
+    /// Returns the events, which changes of the state are published to.
+    pub(crate) fn events(&self) -> &Arc<Events> {
+        &self.events
     }
 
     /// Returns `true` if changes are persisted.
@@ -135,6 +146,8 @@ impl State {
             entity.presence.connected = connected;
             entity.presence.changed = Some(now.clone());
             entity.presence.last_activity = Some(now);
+            let change = if connected { Lifecycle::Connected } else { Lifecycle::Disconnected };
+            self.publish_lifecycle(&entity.owner, change);
             Ok(((), &[]))
         });
         // Fails if the device was deleted while it was connected.
@@ -172,6 +185,7 @@ impl State {
                     return Ok(((), &[Part::Subscriptions]));
                 }
                 entity.reset_twin();
+                self.publish_twin(entity, "replaceTwin", || json!({}));
                 Ok(((), &[Part::Subscriptions, Part::Twin]))
             })?;
         }

@@ -3,6 +3,9 @@
 use bytes::Bytes;
 use protocol::id::DeviceId;
 use protocol::properties::MessageProperties;
+use serde_json::{Map, Value, json};
+
+use crate::events::{EventData, add_payload, data};
 
 /// Maximum backlog of a slow receiver, which loses the oldest messages beyond it.
 pub(crate) const BACKLOG: usize = 1024;
@@ -48,5 +51,16 @@ impl TelemetryMessage {
             )
             .with("iothub-enqueuedtime", jiff::Timestamp::now().to_string());
         TelemetryMessage { device: device.clone(), properties, body }
+    }
+
+    /// Returns the message as the data of an event. A property that occurs more than once has
+    /// its last value.
+    pub(crate) fn to_event(&self) -> EventData {
+        let TelemetryMessage { properties, body, .. } = self;
+        let properties: Map<String, Value> =
+            properties.iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+        let mut event = data(json!({ "properties": properties }));
+        add_payload(&mut event, body, usize::MAX);
+        event
     }
 }

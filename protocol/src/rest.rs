@@ -38,6 +38,10 @@ pub const MESSAGES: &str = "/$messages";
 pub const MESSAGE_EVENT: &str = "message";
 /// The name of an event of the stream of messages with the number of lost messages.
 pub const MESSAGES_LOST_EVENT: &str = "lost";
+/// The path of the stream of the hub's events: GET. Azure IoT Hub has no such path.
+pub const EVENTS: &str = "/$events";
+/// The name of an event of the stream of events with the number of dropped events.
+pub const EVENTS_DROPPED_EVENT: &str = "dropped";
 
 /// The header with the name of the error code, present in every error response.
 pub const HEADER_ERROR_CODE: &str = "iothub-errorcode";

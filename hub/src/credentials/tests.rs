@@ -20,7 +20,7 @@ fn device() -> DeviceId {
 
 fn rig() -> Rig {
     let faults = Arc::new(Faults::default());
-    let sessions = Arc::new(Sessions::new(Arc::clone(&faults)));
+    let sessions = Arc::new(Sessions::new(Arc::clone(&faults), Arc::default()));
     let authority = Arc::new(Authority::open(None).unwrap());
     let minute = Duration::from_secs(60);
     let credentials =

@@ -17,7 +17,7 @@ struct Rig {
 impl Rig {
     fn new() -> Rig {
         let faults = Arc::new(Faults::default());
-        let sessions = Arc::new(Sessions::new(Arc::clone(&faults)));
+        let sessions = Arc::new(Sessions::new(Arc::clone(&faults), Arc::default()));
         Rig { methods: Methods::new(Arc::clone(&sessions), faults), sessions }
     }
 

@@ -29,7 +29,7 @@ impl Rig {
     pub(super) fn new(authorities: DeviceAuthorities) -> Rig {
         let names = ["localhost", "a.local", "b.local"].map(str::to_owned);
         let state = State::open(None, names.into()).unwrap();
-        let sessions = Arc::new(Sessions::new(Arc::<Faults>::default()));
+        let sessions = Arc::new(Sessions::new(Arc::<Faults>::default(), Arc::default()));
         let issuer = Arc::new(Authority::open(None).unwrap());
         let settings = ProvisioningSettings {
             retry_after: Duration::from_secs(3),

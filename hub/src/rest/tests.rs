@@ -39,12 +39,9 @@ impl Rig {
 
     fn over(state: Arc<State>) -> Rig {
         let faults = Arc::new(Faults::default());
-        let sessions = Arc::new(Sessions::new(Arc::clone(&faults)));
+        let sessions = Arc::new(Sessions::new(Arc::clone(&faults), Arc::clone(state.events())));
         let methods = Arc::new(Methods::new(Arc::clone(&sessions), Arc::clone(&faults)));
-        Rig {
-            router: router(Arc::clone(&state), sessions, methods, faults, broadcast::channel(4).0),
-            state,
-        }
+        Rig { router: router(Arc::clone(&state), sessions, methods, faults), state }
     }
 
     fn token(&self, policy: &str, resource: &str, expiry: u64) -> String {

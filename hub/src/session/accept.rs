@@ -14,7 +14,7 @@ use super::{CONNECT_TIMEOUT, MAX_IDLE, Packets, Session, SessionContext, Session
 use crate::certificates::PeerCertificates;
 use crate::faults::{ConnectionFate, Handling, Refused, Rejection, Step};
 use crate::mqtt::{ConnAckCode, Connect, Inbound, Outbound};
-use crate::sessions::{Ending, OpenedSession, Outlet};
+use crate::sessions::{Ending, OpenedSession, Outlet, Tap};
 use crate::stamps::now_unix;
 use crate::state::{DeviceCredentials, DeviceGrant, DeviceRefusal};
 use crate::telemetry::Sender;
@@ -50,6 +50,9 @@ pub(super) async fn accept(
             return Err(SessionEnd::Refused(format!("client id `{client}`: {reason}")));
         }
     };
+    let tap = Tap::new(context.state.events(), &grant.device);
+    tap.connecting(&connect);
+    let outlet = outlet.of(tap.clone());
     let handling = context.faults.handling(Step::Connect, Some(&grant.device));
     apply_fault(&outlet, handling).await?;
     let pause = context.sessions.connect_pause(&grant.device);
@@ -96,6 +99,7 @@ pub(super) async fn accept(
         filters,
         will: connect.will,
         outlet,
+        tap,
     };
     Ok((session, ended))
 }

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use tracing::{debug, info};
 
 use super::{Session, SessionEnd, on_disk};
+use crate::events::EventKind;
 use crate::faults::{Handling, Injection, Step};
 use crate::methods::MethodOutcome;
 use crate::mqtt::{Outbound, Publish, Will};
@@ -129,6 +130,10 @@ impl Session {
             ?body,
             "telemetry received"
         );
+        self.context
+            .state
+            .events()
+            .publish(EventKind::Telemetry, &message.device, || message.to_event());
         // Fails if there is no receiver.
         let _ = self.context.telemetry.send(message);
     }

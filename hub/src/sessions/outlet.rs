@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
+use super::Tap;
 use crate::faults::{ConnectionFate, Handling};
 
 /// End of a silence that a fault has caused. Until then, the hub neither reads nor writes; then
@@ -16,6 +17,7 @@ type Silence = watch::Sender<Option<Instant>>;
 pub(crate) struct Outlet {
     queue: mpsc::Sender<Bytes>,
     silence: Silence,
+    tap: Option<Tap>,
 }
 
 /// Error for a packet that cannot be queued. The connection has ended or, for
@@ -25,7 +27,19 @@ pub(crate) struct NotQueued;
 
 impl Outlet {
     pub(crate) fn new(queue: mpsc::Sender<Bytes>, silence: Silence) -> Outlet {
-        Outlet { queue, silence }
+        Outlet { queue, silence, tap: None }
+    }
+
+    /// Returns the outlet of an authenticated device, whose packets are published.
+    pub(crate) fn of(self, tap: Tap) -> Outlet {
+        Outlet { tap: Some(tap), ..self }
+    }
+
+    /// Publishes a packet that is being sent.
+    fn publish(&self, packet: &Bytes) {
+        if let Some(tap) = &self.tap {
+            tap.sent(packet);
+        }
     }
 
     /// Queues a packet with the given handling, and waits while the queue is full. A separate
@@ -50,6 +64,7 @@ impl Outlet {
     async fn send_now(&self, packet: Bytes, handling: Handling) -> Result<(), NotQueued> {
         for _ in 0..handling.copies {
             self.queue.send(packet.clone()).await.map_err(|_| NotQueued)?;
+            self.publish(&packet);
         }
         self.silence_if(handling.connection);
         Ok(())
@@ -59,6 +74,7 @@ impl Outlet {
     pub(crate) fn try_send(&self, packet: &Bytes, handling: Handling) -> Result<(), NotQueued> {
         for _ in 0..handling.copies {
             self.queue.try_send(packet.clone()).map_err(|_| NotQueued)?;
+            self.publish(packet);
         }
         self.silence_if(handling.connection);
         Ok(())

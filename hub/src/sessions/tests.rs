@@ -9,7 +9,7 @@ fn device() -> DeviceId {
 }
 
 fn sessions() -> Sessions {
-    Sessions::new(Arc::new(Faults::default()))
+    Sessions::new(Arc::default(), Arc::default())
 }
 
 fn open(sessions: &Sessions) -> OpenedSession {

@@ -10,6 +10,7 @@ use protocol::id::DeviceId;
 use protocol::sas::Key;
 use tracing::warn;
 
+use super::events::Lifecycle;
 use super::identity::{Identity, IdentityRequest};
 use super::owner::Owner;
 use super::record::{Entity, Part, SignIn};
@@ -81,6 +82,7 @@ impl State {
             Entry::Occupied(_) => return Err(already_exists(owner)),
             Entry::Vacant(entry) => entry.insert(Arc::clone(&entity)),
         };
+        self.publish_lifecycle(owner, Lifecycle::Created);
         if owner.device.as_str().contains(['+', '#']) {
             warn!(device = %owner.device, "device id has an MQTT wildcard: the device cannot send telemetry");
         }
@@ -108,6 +110,7 @@ impl State {
         self.change(owner, |entity| {
             check_etag(entity, if_match)?;
             entity.identity = entity.identity.changed(request)?;
+            self.publish_lifecycle(owner, Lifecycle::Changed);
             Ok(((), &[Part::Identity]))
         })?;
         self.get(owner)
@@ -130,6 +133,7 @@ impl State {
         let mut changes = Vec::new();
         for owner in &deleted {
             registry.remove(owner);
+            self.publish_lifecycle(owner, Lifecycle::Deleted);
             changes.extend(Part::ALL.map(|part| RecordChange {
                 kind: part.kind(),
                 key: owner.to_string(),

@@ -35,6 +35,16 @@ pub(crate) enum TwinWrite {
     Replace,
 }
 
+impl TwinWrite {
+    /// Returns the name of the operation in events, as in IoT Hub.
+    pub(super) fn operation(self) -> &'static str {
+        match self {
+            TwinWrite::Merge => "updateTwin",
+            TwinWrite::Replace => "replaceTwin",
+        }
+    }
+}
+
 /// The parts of a document that a service can change. All others, such as `reported` and
 /// `etag`, are ignored.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use protocol::error::{ErrorCode, HubError};
 use protocol::id::DeviceId;
 use protocol::twin::{DesiredPatch, DeviceTwin};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::owner::Owner;
 use super::record::{Entity, Part};
@@ -37,7 +37,13 @@ impl State {
             entity.twin.reported.apply(patch, &now).map_err(not_allowed)?;
             entity.twin.version += 1;
             entity.presence.last_activity = Some(now);
-            Ok((entity.twin.reported.version, &[Part::Twin]))
+            let version = entity.twin.reported.version;
+            self.publish_twin(
+                entity,
+                "updateTwin",
+                || json!({ "properties": { "reported": with_version(patch, version) } }),
+            );
+            Ok((version, &[Part::Twin]))
         })
     }
 
@@ -56,9 +62,26 @@ impl State {
                 return Err(HubError::new(ErrorCode::PreconditionFailed, text));
             }
             let (twin, notification) = entity.twin.written(write, change)?;
-            entity.twin = twin;
+            let before = std::mem::replace(&mut entity.twin, twin);
+            self.publish_twin(entity, write.operation(), || {
+                let mut body = json!({});
+                if entity.twin.tags != before.tags {
+                    body["tags"] = json!(entity.twin.tags);
+                }
+                if let Some(DesiredPatch { patch, version }) = &notification {
+                    body["properties"] = json!({ "desired": with_version(patch, *version) });
+                }
+                body
+            });
             Ok((notification, &[Part::Twin]))
         })?;
         Ok((self.get(owner)?, notification))
     }
+}
+
+/// Returns a changed section with its version, as devices and listeners see it.
+fn with_version(patch: &Map<String, Value>, version: u64) -> Value {
+    let mut section = patch.clone();
+    section.insert("$version".to_owned(), json!(version));
+    Value::Object(section)
 }

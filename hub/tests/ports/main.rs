@@ -3,5 +3,6 @@
 
 mod client;
 mod devices;
+mod events;
 mod faults;
 mod provisioning;
