@@ -13,6 +13,7 @@
 
 mod clock;
 mod device;
+mod encoded;
 mod export_call;
 mod image;
 mod jobs;
@@ -32,6 +33,7 @@ use plugin::{Answer, Plugin};
 use protocol::twin::{PatchError, Section, Stamp};
 use serde_json::{Map, Value};
 
+pub use encoded::Base64;
 pub use export_call::{CallFailure, ExportCall};
 pub use image::{Image, InvalidImage, PendingJobImage, StateValue, TwinImage};
 pub use load::{DeskError, compile, engine, http_settings, load, name};

@@ -10,6 +10,7 @@
 
 mod call;
 mod case;
+mod encode;
 mod handles;
 mod http;
 mod inputs;

@@ -169,10 +169,30 @@ async fn a_replay_gets_the_recorded_responses_to_http_requests() {
     let case = recording.next().await;
     assert!(!case.contains("12345678"), "{case}");
     assert_eq!(replay(&rig.plugin_file("requests"), &case).await, "", "{case}");
+}
 
-    let answer = rig.service.call("ask", json!("http://localhost:1/")).await.unwrap();
-    assert_eq!(answer.status, 500, "the host is not listed");
-    let case = recording.next().await;
-    let case: Value = serde_json::from_str(&case).unwrap();
-    assert_eq!(case.get("http"), None, "the request was not sent");
+#[tokio::test]
+async fn a_replay_gets_the_recorded_refusals_of_http_requests() {
+    let host = format!("http://localhost:{}", http_server().await);
+    let granted = [
+        set("capabilities", vec!["http"]),
+        set("http.hosts", vec![host.clone()]),
+        set("http.requests", 2),
+        set("methods", vec!["*"]),
+    ];
+    let rig = Rig::new().plugin("requests.wat", granted).start().await;
+    for (method, url, requests, cause) in [
+        ("ask", "http://localhost:1/door".to_owned(), 1, "not-allowed"),
+        ("often", host.clone(), 3, "quota-exceeded"),
+        ("vast", host.clone(), 1, "too-large"),
+    ] {
+        let mut recording = Recording::start(&rig, method, 1).await;
+        assert_eq!(rig.service.call(method, json!(url)).await.unwrap().status / 100, 5);
+        let case = recording.next().await;
+        assert_eq!(replay(&rig.plugin_file("requests"), &case).await, "", "{case}");
+        let case: Value = serde_json::from_str(&case).unwrap();
+        let exchanges = case["http"].as_array().unwrap();
+        assert_eq!(exchanges.len(), requests, "{case}");
+        assert_eq!(exchanges.last().unwrap()["response"]["cause"], cause, "{case}");
+    }
 }

@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use plugin::BootOutcome;
 use protocol::twin::PatchError;
@@ -12,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::encoded::Base64;
 use super::{Desk, EPOCH, StateEntries};
 
 /// The value of `format` in a file of this version.
@@ -87,10 +86,7 @@ impl TryFrom<StateText> for StateValue {
     fn try_from(text: StateText) -> Result<StateValue, String> {
         match text {
             StateText::Text(text) => Ok(StateValue(text.into_bytes())),
-            StateText::Bytes { base64 } => match STANDARD.decode(&base64) {
-                Ok(bytes) => Ok(StateValue(bytes)),
-                Err(error) => Err(format!("`{}` is not base64: {error}", json::readable(&base64))),
-            },
+            StateText::Bytes { base64 } => Ok(StateValue(Base64::try_from(base64)?.0)),
         }
     }
 }
@@ -99,7 +95,7 @@ impl From<StateValue> for StateText {
     fn from(StateValue(bytes): StateValue) -> StateText {
         match String::from_utf8(bytes) {
             Ok(text) => StateText::Text(text),
-            Err(error) => StateText::Bytes { base64: STANDARD.encode(error.as_bytes()) },
+            Err(error) => StateText::Bytes { base64: Base64(error.into_bytes()).into() },
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{Request, Response};
+use http::{Method, Request, Response, Uri};
 use parking_lot::Mutex;
 use plugin::{HttpClient, HttpError, HttpHost, HttpRequest};
 
@@ -107,5 +107,14 @@ impl HttpClient for SimulatedHttp {
             self.record.add(Action::HttpRequest { method, url, outcome });
             response
         })
+    }
+
+    /// Counts a refusal as expected if the case has the same one, as a recorded case does.
+    fn refused(&self, method: &Method, url: &Uri, error: &HttpError) {
+        if let CallNetwork::Canned(canned) = &self.network {
+            canned.lock().refuse(method, url, error);
+        }
+        let (method, url, outcome) = (method.to_string(), url.to_string(), error.to_string());
+        self.record.add(Action::HttpRequest { method, url, outcome });
     }
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::RecordedCall;
+use super::encode::base64;
 use super::handles::{Effects, text};
 use super::http;
 use super::inputs::CallInputs;
@@ -182,9 +183,6 @@ fn notes(call: &CallInputs, effects: &Effects) -> Vec<String> {
     if call.state_is_unknown {
         notes.push("the state before the call could not be read".to_owned());
     }
-    if effects.http.iter().any(http::has_binary_body) {
-        notes.push("the body of an HTTP response is not text and was not recorded".to_owned());
-    }
     if effects.incomplete {
         notes.push(
             "the effects of the call are too large and were recorded only in part".to_owned(),
@@ -249,10 +247,4 @@ fn case_boot_outcome(outcome: BootOutcome) -> CaseBootOutcome {
         BootOutcome::HostRestartedOnly => CaseBootOutcome::HostRestartedOnly,
         BootOutcome::Expired => CaseBootOutcome::Expired,
     }
-}
-
-/// Encodes bytes as base64 with padding.
-fn base64(bytes: &[u8]) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(bytes)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::Response;
+use http::{Method, Response, Uri};
 use parking_lot::Mutex;
 use plugin::{
     Document, HostError, HttpClient, HttpError, HttpRequest, JobQueue, JobWhen, Lent, Level,
@@ -313,6 +313,12 @@ impl HttpClient for Noting {
             pending.exchange.end(&result);
             result
         })
+    }
+
+    fn refused(&self, method: &Method, url: &Uri, error: &HttpError) {
+        self.lent.http.refused(method, url, error);
+        let exchange = Exchange::refused(method, url, error);
+        drop(PendingExchange { noting: self, exchange });
     }
 }
 

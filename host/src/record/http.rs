@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use http::Response;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, TRANSFER_ENCODING};
+use http::{Method, Response, Uri};
 use plugin::{HttpError, HttpRequest};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::encode::base64;
 use super::secrets::{NameRule, Secrets};
 
 /// The delay of a response that the plugin did not wait for, in milliseconds. It is longer than
@@ -32,12 +33,18 @@ impl Exchange {
         let request = &request.request;
         let mut noted =
             json!({"method": request.method().as_str(), "url": request.uri().to_string()});
-        let sent = request.body();
-        if let Some(body) = body(sent).filter(|_| !sent.is_empty()) {
-            noted["body"] = body;
-        }
+        note_body(request.body(), &mut noted);
         let bytes = request.body().len() + request.uri().path().len();
         Exchange { request: noted, response: json!({"delay_ms": ENDLESS_MS}), bytes }
+    }
+
+    /// Returns the exchange of a request that the sandbox has refused. Its body is not recorded.
+    pub(super) fn refused(method: &Method, url: &Uri, error: &HttpError) -> Exchange {
+        Exchange {
+            request: json!({"method": method.as_str(), "url": url.to_string()}),
+            response: failure(error),
+            bytes: url.path().len(),
+        }
     }
 
     pub(super) fn end(&mut self, result: &Result<Response<Bytes>, HttpError>) {
@@ -46,7 +53,7 @@ impl Exchange {
                 self.bytes += response.body().len();
                 noted(response)
             }
-            Err(error) => json!({"error": error.to_string(), "cause": error.cause()}),
+            Err(error) => failure(error),
         };
     }
 
@@ -57,18 +64,18 @@ impl Exchange {
     }
 }
 
+fn failure(error: &HttpError) -> Value {
+    json!({"error": error.to_string(), "cause": error.cause()})
+}
+
 fn noted(response: &Response<Bytes>) -> Value {
-    let mut noted = Map::new();
-    noted.insert("status".to_owned(), response.status().as_u16().into());
+    let mut noted = json!({"status": response.status().as_u16()});
     let headers = fields(response.headers());
     if !headers.is_empty() {
-        noted.insert("headers".to_owned(), json!(headers));
+        noted["headers"] = json!(headers);
     }
-    if !response.body().is_empty() {
-        // A body that is not text has no form in a case.
-        noted.insert("body".to_owned(), body(response.body()).unwrap_or_default());
-    }
-    Value::Object(noted)
+    note_body(response.body(), &mut noted);
+    noted
 }
 
 /// Returns the header fields that a case can contain. Repeated fields are joined.
@@ -87,18 +94,19 @@ fn fields(headers: &HeaderMap) -> BTreeMap<String, String> {
     fields
 }
 
-/// Returns a body as an object, an array or text, or `None` if it is not text.
-fn body(bytes: &[u8]) -> Option<Value> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    Some(match serde_json::from_str(text) {
-        Ok(nested @ (Value::Object(_) | Value::Array(_))) => nested,
-        _ => text.into(),
-    })
-}
-
-/// Returns `true` if the body of a response was not recorded because it is not text.
-pub(super) fn has_binary_body(exchange: &Value) -> bool {
-    exchange["response"].get("body").is_some_and(Value::is_null)
+/// Adds a body that is not empty to a message: an object, an array or text, or the base64 of
+/// other bytes.
+fn note_body(bytes: &[u8], message: &mut Value) {
+    match std::str::from_utf8(bytes) {
+        Ok("") => {}
+        Ok(text) => {
+            message["body"] = match serde_json::from_str(text) {
+                Ok(nested @ (Value::Object(_) | Value::Array(_))) => nested,
+                _ => text.into(),
+            };
+        }
+        Err(_) => message["body_base64"] = base64(bytes).into(),
+    }
 }
 
 /// Removes the secrets from the exchanges of a case.
@@ -192,12 +200,12 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_not_text_is_noticed() {
+    fn a_body_that_is_not_text_is_recorded_as_base64() {
         let response = Response::new(Bytes::from_static(b"\xff\xfe"));
-        assert!(has_binary_body(&exchange(Some(Ok(response)))));
+        let recorded = exchange(Some(Ok(response)));
+        assert_eq!(recorded["response"], json!({"status": 200, "body_base64": "//4="}));
         let response = Response::new(Bytes::from_static(b"text"));
         let recorded = exchange(Some(Ok(response)));
-        assert!(!has_binary_body(&recorded));
-        assert_eq!(recorded["response"]["body"], "text");
+        assert_eq!(recorded["response"], json!({"status": 200, "body": "text"}));
     }
 }

@@ -96,6 +96,8 @@ impl Requests {
         async move {
             let host = request.uri().authority().map_or("", |authority| authority.as_str());
             let host = host.to_owned();
+            let (method, url) = (request.method().clone(), request.uri().clone());
+            let (client, mut is_sent) = (&*client, false);
             let exchange = async {
                 let may_be_private = may_be_private?;
                 let settings = &plugin.http;
@@ -105,6 +107,7 @@ impl Requests {
                 let both_bytes = settings.request_bytes.saturating_add(settings.response_bytes);
                 let mut reservation = reserve(&budget, &host, both_bytes)?;
                 let request = read_body(request, &host, settings.request_bytes).await?;
+                is_sent = true;
                 let response = client
                     .send(HttpRequest {
                         request,
@@ -120,7 +123,12 @@ impl Requests {
                 let problem = format!("`{host}` has not answered within {limit:?}");
                 Err(HttpError::TimedOut(problem))
             });
-            outcome.inspect_err(|problem| note(&log, problem))
+            outcome.inspect_err(|problem| {
+                note(&log, problem);
+                if !is_sent {
+                    client.refused(&method, &url, problem);
+                }
+            })
         }
     }
 
@@ -128,6 +136,13 @@ impl Requests {
     pub(crate) fn refuse(&self, problem: HttpError) -> HttpError {
         note(&self.log, &problem);
         problem
+    }
+
+    /// Logs the refusal of a valid request that is not sent, passes it to the client, and
+    /// returns it.
+    pub(crate) fn refuse_valid<B>(&self, request: &Request<B>, problem: HttpError) -> HttpError {
+        self.client.refused(request.method(), request.uri(), &problem);
+        self.refuse(problem)
     }
 
     /// Reserves memory for a request's body that the guest has passed already.

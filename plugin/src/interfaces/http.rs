@@ -38,7 +38,7 @@ impl Host for CallState {
         let timeout = request.timeout_ms.map(|ms| Duration::from_millis(ms.into()));
         let (request, host) = checked(request).map_err(|problem| requests.refuse(problem))?;
         let reserved = requests.reserve(&host, request.body().len());
-        let _body = reserved.map_err(|problem| requests.refuse(problem))?;
+        let _body = reserved.map_err(|problem| requests.refuse_valid(&request, problem))?;
         let (response, reservation) = requests.send(request.map(Full::new), timeout).await?;
         let headers = fields(response.headers(), &host);
         let headers = headers.map_err(|problem| requests.refuse(problem))?;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{Request, Response};
+use http::{Method, Request, Response, Uri};
 use std::path::Path;
 
 /// Sends HTTP requests. Available to plugins with the capability `http`, for the hosts that
@@ -16,6 +16,12 @@ pub trait HttpClient: Send + Sync {
         &'a self,
         request: HttpRequest<'a>,
     ) -> BoxFuture<'a, Result<Response<Bytes>, HttpError>>;
+
+    /// Receives a request that the sandbox has refused, so that [`send`](Self::send) was not
+    /// called, and the error that the plugin receives. The default ignores both.
+    fn refused(&self, method: &Method, url: &Uri, error: &HttpError) {
+        let _ = (method, url, error);
+    }
 }
 
 /// An allowed request that is within its limits.

@@ -10,6 +10,8 @@ use plugin::HttpError;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::desk::encoded::Base64;
+
 /// An expected request and its response.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,6 +37,8 @@ pub struct CannedRequest {
     pub headers: BTreeMap<String, String>,
     /// The body: a string is the text of the body, any other value is compared as JSON.
     pub body: Option<Value>,
+    /// The body as base64, in place of `body`.
+    pub body_base64: Option<Base64>,
 }
 
 /// A response.
@@ -49,6 +53,8 @@ pub struct CannedResponse {
     pub headers: BTreeMap<String, String>,
     /// The body: a string is the text of the body, any other value is sent as JSON.
     pub body: Option<Value>,
+    /// The body as base64, in place of `body`.
+    pub body_base64: Option<Base64>,
     /// The time that the response takes, in milliseconds.
     #[serde(default)]
     pub delay_ms: u64,
@@ -64,6 +70,7 @@ impl Default for CannedResponse {
             status: ok(),
             headers: BTreeMap::new(),
             body: None,
+            body_base64: None,
             delay_ms: 0,
             error: None,
             cause: None,
@@ -91,7 +98,15 @@ impl CannedExchange {
     ///
     /// Returns an error if the URL, the method, a header or the status is invalid.
     pub fn check(&self) -> Result<(), String> {
-        let CannedRequest { method, url, headers, .. } = &self.request;
+        let CannedRequest { method, url, headers, body, body_base64 } = &self.request;
+        let CannedResponse { body: sent, body_base64: sent_base64, .. } = &self.response;
+        for (part, text, base64) in
+            [("request", body, body_base64), ("response", sent, sent_base64)]
+        {
+            if text.is_some() && base64.is_some() {
+                return Err(format!("{part}: `body` and `body_base64` exclude each other"));
+            }
+        }
         let uri: Uri = url.parse().map_err(|error| format!("request.url: `{url}`: {error}"))?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
             return Err(format!("request.url: `{url}` is not a URL such as https://example.com/"));
@@ -109,14 +124,19 @@ impl CannedExchange {
 }
 
 impl CannedRequest {
+    fn is_for(&self, method: &Method, url: &Uri) -> bool {
+        method.as_str() == self.method
+            && self.url.parse::<Uri>().is_ok_and(|expected| same(&expected, url))
+    }
+
     fn matches(&self, request: &Request<Bytes>) -> bool {
         let has_header = |(name, value): (&String, &String)| {
             request.headers().get(name).is_some_and(|found| found.as_bytes() == value.as_bytes())
         };
-        request.method().as_str() == self.method
-            && self.url.parse::<Uri>().is_ok_and(|url| same(&url, request.uri()))
+        self.is_for(request.method(), request.uri())
             && self.headers.iter().all(has_header)
             && self.body.as_ref().is_none_or(|body| is_body(body, request.body()))
+            && self.body_base64.as_ref().is_none_or(|Base64(body)| body == request.body())
     }
 }
 
@@ -168,10 +188,11 @@ impl CannedResponse {
     }
 
     fn to_parts(&self) -> Result<Response<Bytes>, String> {
-        let body = match &self.body {
-            None => Bytes::new(),
-            Some(Value::String(text)) => text.clone().into(),
-            Some(json) => json.to_string().into(),
+        let body = match (&self.body, &self.body_base64) {
+            (None, None) => Bytes::new(),
+            (None, Some(Base64(bytes))) => bytes.clone().into(),
+            (Some(Value::String(text)), _) => text.clone().into(),
+            (Some(json), _) => json.to_string().into(),
         };
         let is_json = self.body.as_ref().is_some_and(|body| !body.is_string());
         let mut response = Response::new(body);
@@ -211,6 +232,17 @@ impl Canned {
             request.method(),
             request.uri()
         )))
+    }
+
+    /// Removes the exchange of a request that the sandbox has refused for the cause that the
+    /// case expects.
+    pub(super) fn refuse(&mut self, method: &Method, url: &Uri, error: &HttpError) {
+        let found = self.exchanges.iter().position(|CannedExchange { request, response }| {
+            request.is_for(method, url) && response.cause.as_deref() == Some(error.cause())
+        });
+        if let Some(index) = found {
+            self.exchanges.remove(index);
+        }
     }
 
     pub(super) fn unsent(&self) -> Vec<CannedRequest> {
@@ -261,6 +293,36 @@ mod tests {
     }
 
     #[test]
+    fn a_body_that_is_not_text_is_base64() {
+        let mut canned = Canned::new(vec![exchange(json!({
+            "request": { "method": "PUT", "url": "https://a.org/", "body_base64": "YQ==" },
+            "response": { "body_base64": "AP8=" },
+        }))]);
+        canned.answer(&request("PUT", "https://a.org/", "b")).unwrap_err();
+        let response = canned.answer(&request("PUT", "https://a.org/", "a")).unwrap();
+        let response = response.to_http().unwrap();
+        assert_eq!(&response.body()[..], [0x00, 0xff]);
+        assert_eq!(response.headers().get("content-type"), None);
+    }
+
+    #[test]
+    fn a_refused_request_uses_up_the_expected_refusal_only() {
+        let mut canned = Canned::new(vec![
+            exchange(json!({ "request": { "url": "https://a.org/" } })),
+            exchange(json!({
+                "request": { "url": "https://a.org/" },
+                "response": { "error": "too many", "cause": "quota-exceeded" },
+            })),
+        ]);
+        let url = "https://a.org/".parse().unwrap();
+        canned.refuse(&Method::GET, &url, &HttpError::TooLarge("large".to_owned()));
+        assert_eq!(canned.unsent().len(), 2);
+        canned.refuse(&Method::GET, &url, &HttpError::QuotaExceeded("20 requests".to_owned()));
+        assert_eq!(canned.unsent().len(), 1);
+        canned.answer(&request("GET", "https://a.org/", "")).unwrap().to_http().unwrap();
+    }
+
+    #[test]
     fn a_response_can_be_an_error() {
         let response = exchange(json!({
             "request": { "url": "https://a.org/" }, "response": { "error": "connection refused" },
@@ -297,6 +359,10 @@ mod tests {
             (
                 json!({ "request": { "url": "https://a.org/" }, "response": { "cause": "other" } }),
                 "response: cause: needs `error`",
+            ),
+            (
+                json!({ "request": { "url": "https://a.org/", "body": "", "body_base64": "" } }),
+                "request: `body` and `body_base64` exclude each other",
             ),
         ] {
             assert_eq!(exchange(json).check().unwrap_err(), expected);
