@@ -10,6 +10,7 @@ mod compare;
 mod expect;
 mod log_diff;
 mod pattern;
+mod positions;
 mod step;
 mod verdict;
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use behaviour::cases;
-use behaviour::desk::{compile, engine};
+use behaviour::desk::{CallFailure, Outcome, compile, engine};
 use behaviour::{BuildOptions, Language, build, create, setup};
 use serde_json::{Value, json};
 
@@ -246,12 +246,41 @@ fn expect(component: &Path, expected: Value) {
 }
 
 fn expect_case(component: &Path, case: Value) {
+    let verdict = run_case(component, &case);
+    for step in &verdict.steps {
+        expect_positions(&case, &step.outcome);
+    }
+}
+
+/// Runs a case, which must pass.
+fn run_case(component: &Path, case: &Value) -> cases::Verdict {
     let engine = engine(0).unwrap();
     let (_, compiled) = compile(&engine, component).unwrap();
-    let case: cases::Case = serde_json::from_value(case).unwrap();
+    let case: cases::Case = serde_json::from_value(case.clone()).unwrap();
     let verdict = case.run(&engine, "script", &compiled).unwrap();
     let differences: Vec<_> = verdict.differences().map(ToString::to_string).collect();
     assert!(differences.is_empty(), "{}", differences.join("\n"));
+    verdict
+}
+
+/// Compares the positions in source files, which a case does not compare.
+fn expect_positions(case: &Value, outcome: &Outcome) {
+    let message = outcome.answer.as_ref().err().map(CallFailure::message);
+    let found = texts(&json!([message, outcome.events]));
+    for text in texts(&json!([case["expect"]["message"], case["expect"]["log"]])) {
+        let is_placeholder = text.starts_with('$') || text == "...";
+        assert!(is_placeholder || found.contains(&text), "{text} is not in {found:#?}");
+    }
+}
+
+/// Returns all strings of a value.
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => vec![text.clone()],
+        Value::Array(items) => items.iter().flat_map(texts).collect(),
+        Value::Object(members) => members.values().flat_map(texts).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// The example in Rust is guest-reboot; tests/reboot.rs runs the cases on it.

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::compare::matches;
+use super::positions;
 
 /// The lines of a log and of the expected log, aligned with each other.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -128,10 +129,12 @@ fn is_any(expected: &Value) -> bool {
     expected == REST
 }
 
-/// Returns `true` if a found line matches an expected line.
+/// Returns `true` if a found line matches an expected line. Positions in source files can
+/// differ.
 fn fits(expected: &Value, found: &Value) -> bool {
-    match expected {
-        Value::String(message) => message != REST && matches(expected, &found["message"]),
+    let (expected, found) = (positions::without(expected), positions::without(found));
+    match &expected {
+        Value::String(message) => message != REST && matches(&expected, &found["message"]),
         Value::Object(parts) => parts.iter().all(|(key, value)| match (key.as_str(), value) {
             ("fields", Value::Object(fields)) => fields.iter().all(|(name, value)| {
                 found["fields"].get(name).is_some_and(|found| matches(value, found))
@@ -196,6 +199,12 @@ mod tests {
         check(json!(["a", "..."]), &["a", "b", "c"], None);
         check(json!(["..."]), &[], None);
         check(json!(["...", "c"]), &["a", "b"], Some("  a n=1\n  b n=1\n- c"));
+    }
+
+    #[test]
+    fn lines_that_differ_only_in_positions_match() {
+        check(json!(["at f (a.js:3)"]), &["at f (a.js:19)"], None);
+        check(json!(["at f (a.js:3)"]), &["at g (a.js:3)"], Some("- at f (a.js:3)\n+ at g (a.js:3) n=1"));
     }
 
     #[test]
