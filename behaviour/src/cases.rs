@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use plugin::{BootOutcome, Capability, Compiled, Engine, Limits, PluginSettings};
+use plugin::{BootOutcome, Capability, Compiled, Engine, Limits, LoadError, PluginSettings};
 use program::text;
 use protocol::id::MethodName;
 use serde::{Deserialize, Deserializer};
@@ -203,9 +203,8 @@ impl Case {
         name: &str,
         component: &Compiled,
     ) -> Result<Verdict, String> {
-        let plugin = engine
-            .plugin(name, component, self.settings()?)
-            .map_err(|error| program::chain(&error).to_string())?;
+        let plugin =
+            engine.plugin(name, component, self.settings()?).map_err(|error| not_loaded(&error))?;
         let desk = self.desk()?;
         let mut ran = Vec::new();
         if let Some(steps) = &self.steps {
@@ -323,6 +322,21 @@ impl From<Boot> for BootOutcome {
             Boot::HostRestartedOnly => BootOutcome::HostRestartedOnly,
             Boot::Expired => BootOutcome::Expired,
         }
+    }
+}
+
+/// Returns the reason why a component does not load with the settings of a case.
+fn not_loaded(error: &LoadError) -> String {
+    let reason = program::chain(error);
+    match error {
+        LoadError::NotGranted { capability: Some(Capability::Http), .. } => format!(
+            "{reason}; `http` in the case grants it and has the responses, and `\"capabilities\": \
+             [\"http\"]` grants it without responses"
+        ),
+        LoadError::NotGranted { capability: Some(capability), .. } => {
+            format!("{reason}; `\"capabilities\": [\"{capability}\"]` in the case grants it")
+        }
+        _ => reason.to_string(),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod call;
 
+use crate::Capability;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -151,6 +152,8 @@ pub enum LoadError {
         plugin: String,
         /// Name of the import.
         import: String,
+        /// Capability that grants the import; `None` if it is of another version of WASI.
+        capability: Option<Capability>,
         /// Suggested remedy.
         hint: String,
     },

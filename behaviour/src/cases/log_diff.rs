@@ -204,7 +204,11 @@ mod tests {
     #[test]
     fn lines_that_differ_only_in_positions_match() {
         check(json!(["at f (a.js:3)"]), &["at f (a.js:19)"], None);
-        check(json!(["at f (a.js:3)"]), &["at g (a.js:3)"], Some("- at f (a.js:3)\n+ at g (a.js:3) n=1"));
+        check(
+            json!(["at f (a.js:3)"]),
+            &["at g (a.js:3)"],
+            Some("- at f (a.js:3)\n+ at g (a.js:3) n=1"),
+        );
     }
 
     #[test]

@@ -200,20 +200,12 @@ impl CheckedFile<'_> {
     fn hint(&self) -> Option<String> {
         let error = self.loads.as_ref().err()?;
         match (error, self.line_to_add()) {
-            (LoadError::NotGranted { import, .. }, Some(line))
-                if self.is_granted_by_line(import) =>
-            {
-                Some(format!(
-                    "add `{line}` under [plugins.{}] in host.toml to grant this",
-                    name(self.file)
-                ))
-            }
+            (LoadError::NotGranted { capability: Some(_), .. }, Some(line)) => Some(format!(
+                "add `{line}` under [plugins.{}] in host.toml to grant this",
+                name(self.file)
+            )),
             _ => error.hint().map(str::to_owned),
         }
-    }
-
-    fn is_granted_by_line(&self, import: &str) -> bool {
-        self.inspection.imports.iter().any(|found| found.name == import && found.provider.is_some())
     }
 
     /// Returns the imports except WASI and `types`, which contains only type definitions.

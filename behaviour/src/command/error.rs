@@ -55,7 +55,7 @@ impl Classify<BuildError> for FailureKind {
 
 impl Classify<DeskError> for FailureKind {
     fn hint(error: &DeskError) -> Option<String> {
-        error.hint().map(str::to_owned)
+        error.hint()
     }
 }
 

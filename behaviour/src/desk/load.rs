@@ -6,8 +6,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use plugin::{
-    Compiled, Engine, EngineError, EngineSettings, HttpHost, HttpSettings, Limits, LoadError,
-    Plugin, PluginSettings,
+    Capability, Compiled, Engine, EngineError, EngineSettings, HttpHost, HttpSettings, Limits,
+    LoadError, Plugin, PluginSettings,
 };
 
 /// The reason why a plugin cannot be called on a simulated device.
@@ -38,18 +38,32 @@ pub enum DeskError {
 impl DeskError {
     /// Returns a one-line hint for the user, if there is one.
     #[must_use]
-    pub fn hint(&self) -> Option<&str> {
-        match self {
+    pub fn hint(&self) -> Option<String> {
+        let text = match self {
             DeskError::Engine(EngineError::Cache { .. }) => {
-                Some("set XDG_CACHE_HOME to a directory that may be written")
+                "set XDG_CACHE_HOME to a directory that may be written"
             }
-            DeskError::Engine(_) => None,
+            DeskError::Engine(_) => return None,
             DeskError::Read { file, .. } if file.is_dir() => {
-                Some("build it first, and name the file: behaviour build DIR")
+                "build it first, and name the file: behaviour build DIR"
             }
-            DeskError::Read { .. } => None,
-            DeskError::Load { source, .. } => source.hint(),
-        }
+            DeskError::Read { .. } => return None,
+            DeskError::Load {
+                source: LoadError::NotGranted { capability: Some(capability), .. },
+                ..
+            } => {
+                return Some(match capability {
+                    Capability::Http => {
+                        "allow requests to a host with `--allow-http HOST`, or grant the import \
+                         without a network with `--capability http`"
+                            .to_owned()
+                    }
+                    Capability::Power => format!("grant it with `--capability {capability}`"),
+                });
+            }
+            DeskError::Load { source, .. } => source.hint()?,
+        };
+        Some(text.to_owned())
     }
 
     /// Returns a function that adds the path of the file to an error.

@@ -286,3 +286,20 @@ fn a_real_request_through_the_contract_reaches_only_an_allowed_host() {
     let refused = rig.run(&[&call[..], &["--capability", "http"]].concat());
     assert!(refused.stderr.contains("a simulated device has no network"), "{}", refused.stderr);
 }
+
+#[test]
+fn the_hint_for_a_capability_that_is_not_granted_names_the_option_that_grants_it() {
+    let rig = Rig::with(&["requests.wat", "reboots.wat"]);
+    for (component, option) in [
+        (
+            "requests.wasm",
+            "`--allow-http HOST`, or grant the import without a network with `--capability http`\n",
+        ),
+        ("reboots.wasm", "hint: grant it with `--capability power`\n"),
+    ] {
+        let output = rig.run(&["call", component, "any"]);
+        assert!(output.stderr.contains("which is not granted\n"), "{}", output.stderr);
+        assert!(output.stderr.ends_with(option), "{}", output.stderr);
+        assert_eq!(output.code, Some(3));
+    }
+}

@@ -95,6 +95,27 @@ fn cases_can_be_filtered_by_name_and_reported_in_json() {
 }
 
 #[test]
+fn a_case_without_a_needed_capability_fails_with_the_key_that_grants_it() {
+    let rig = Rig::with(&["requests.wat", "reboots.wat"]);
+    rig.write("cases/asks.json", r#"{"method": "any"}"#);
+    for (component, hint) in [
+        (
+            "requests.wasm",
+            "which is not granted; `http` in the case grants it and has the responses, and \
+             `\"capabilities\": [\"http\"]` grants it without responses\n",
+        ),
+        (
+            "reboots.wasm",
+            "which is not granted; `\"capabilities\": [\"power\"]` in the case grants it\n",
+        ),
+    ] {
+        let output = rig.run(&["test", "--component", component]);
+        assert!(output.stdout.contains(hint), "{}", output.stdout);
+        assert_eq!(output.code, Some(1));
+    }
+}
+
+#[test]
 fn missing_cases_and_components_have_separate_exit_codes() {
     let rig = rig();
     let output = rig.run(&["test", "--cases", "nowhere", "--component", "sleeps.wasm"]);

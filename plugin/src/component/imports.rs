@@ -139,9 +139,10 @@ fn check_import(
     import: &str,
     granted: &BTreeSet<Capability>,
 ) -> Result<Provider, LoadError> {
-    let not_granted = |hint: String| LoadError::NotGranted {
+    let not_granted = |capability, hint: String| LoadError::NotGranted {
         plugin: plugin.to_owned(),
         import: import.to_owned(),
+        capability,
         hint,
     };
     let (package, interface, version) = split(import);
@@ -153,14 +154,19 @@ fn check_import(
         match package {
             OUR_PACKAGE => check_version(import, version)?,
             _ if is_wasi(version) => {}
-            _ => return Err(not_granted(format!("build it for version 0.2 of `{package}`"))),
+            _ => {
+                return Err(not_granted(None, format!("build it for version 0.2 of `{package}`")));
+            }
         }
         return match granted.contains(&capability) {
             true => Ok(Provider::Granted(capability)),
-            false => Err(not_granted(format!(
-                "add \"{capability}\" to `capabilities` under [plugins.{plugin}] to grant it{}",
-                unused_hint(package)
-            ))),
+            false => Err(not_granted(
+                Some(capability),
+                format!(
+                    "add \"{capability}\" to `capabilities` under [plugins.{plugin}] to grant it{}",
+                    unused_hint(package)
+                ),
+            )),
         };
     }
     if WASI_PACKAGES.contains(&package) && is_wasi(version) {

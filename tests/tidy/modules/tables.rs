@@ -17,7 +17,7 @@ const PLUGIN: Modules = &[
     ("lent", &[]),
     ("limits", &[]),
     ("ticker", &[]),
-    ("error", &["limits"]),
+    ("error", &["capability", "limits"]),
     ("settings", &["capability", "limits"]),
     ("component", &["capability", "error", "limits"]),
     ("about", &["component", "limits", "settings"]),

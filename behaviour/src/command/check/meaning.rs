@@ -22,7 +22,7 @@ pub(super) fn meaning(import: &str) -> Option<String> {
         "jobs" => "schedule jobs for after the call",
         "power" => "reboot the machine",
         _ if interface == "http" || interface.starts_with("wasi:http/") => {
-            "make HTTPS requests to hosts that host.toml names"
+            "make HTTP requests to hosts that host.toml names"
         }
         _ if interface.starts_with("wasi:clocks/") => "read the time and wait",
         _ if interface.starts_with("wasi:random/") => "generate random numbers",
@@ -43,6 +43,10 @@ mod tests {
         assert_eq!(meaning("device:behaviour/power@0.1.1").unwrap(), "reboot the machine");
         assert_eq!(meaning("wasi:cli/stderr@0.2.6").unwrap(), "write to the log");
         assert_eq!(meaning("device:behaviour/types@0.1.1"), None);
+        // An entry of `hosts` can begin with `http://`.
+        let http = "make HTTP requests to hosts that host.toml names";
+        assert_eq!(meaning("device:behaviour/http@0.1.1").unwrap(), http);
+        assert_eq!(meaning("wasi:http/types@0.2.6").unwrap(), http);
         assert_eq!(meaning("wasi:filesystem/types@0.2.6"), None);
         assert_eq!(meaning("acme:door/lock").unwrap(), "use `acme:door/lock`");
     }
