@@ -12,7 +12,10 @@ const ALLOWED_PATHS: &[(&str, &[&str])] = &[
     ("notify::", &["host/src/swap/watch"]),
     ("wasmtime::", &["plugin/", "bench/src/bare_wasmtime.rs"]),
     ("wit_component::", &["plugin/"]),
-    ("reqwest::", &["service/src/client", "behaviour/src/desk/network/real.rs"]),
+    (
+        "reqwest::",
+        &["service/src/client", "behaviour/src/desk/network/real.rs", "oci/src/registry"],
+    ),
     ("redb::", &["hub/src/state", "host/src/journal"]),
     ("rcgen::", &["hub/src/ca.rs", "service/src/command/devices/self_signed.rs"]),
     ("cryptoki::", &["host/src/pkcs11"]),

@@ -27,6 +27,7 @@ pub(super) const PACKAGES: &[Package] = &[
     Package { folder: "protocol", below: &["json"] },
     Package { folder: "program", below: &["json"] },
     Package { folder: "trust", below: &["program"] },
+    Package { folder: "oci", below: &["json", "program", "trust"] },
     Package { folder: "plugin", below: &["json"] },
     Package { folder: "plugin/fixtures", below: &[] },
     Package { folder: "host", below: &["json", "plugin", "program", "protocol", "trust"] },

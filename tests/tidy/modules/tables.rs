@@ -6,7 +6,55 @@ type Modules = &'static [(&'static str, &'static [&'static str])];
 
 /// The table of each package that has one.
 pub(super) const TABLES: &[(&str, Modules)] =
-    &[("plugin", PLUGIN), ("host", HOST), ("hub", HUB), ("behaviour", BEHAVIOUR)];
+    &[("oci", OCI), ("plugin", PLUGIN), ("host", HOST), ("hub", HUB), ("behaviour", BEHAVIOUR)];
+
+/// The modules of `oci`. `signature` and the parsers below it do no I/O. `registry` and
+/// `layout` are the sources of images, which do not name each other.
+const OCI: Modules = &[
+    ("digest", &[]),
+    ("media_type", &[]),
+    ("strict", &[]),
+    ("credentials", &["strict"]),
+    ("reference", &["digest"]),
+    ("manifest", &["digest", "media_type", "strict"]),
+    ("artifact", &["digest", "manifest", "media_type", "strict"]),
+    ("signature", &["digest", "media_type", "strict"]),
+    ("source", &["credentials", "digest", "manifest", "media_type", "reference"]),
+    ("partial", &["digest", "manifest", "source"]),
+    (
+        "referrers",
+        &["artifact", "digest", "manifest", "media_type", "reference", "signature", "source"],
+    ),
+    (
+        "layout",
+        &[
+            "digest",
+            "manifest",
+            "media_type",
+            "partial",
+            "reference",
+            "referrers",
+            "source",
+            "strict",
+        ],
+    ),
+    (
+        "registry",
+        &[
+            "artifact",
+            "credentials",
+            "digest",
+            "manifest",
+            "media_type",
+            "partial",
+            "reference",
+            "referrers",
+            "signature",
+            "source",
+            "strict",
+        ],
+    ),
+];
 
 /// The modules of `plugin`. `about` describes a plugin, and `interfaces` implements the
 /// imports of the WIT. Only `engine` and `plugin` name the modules that link and run
