@@ -38,7 +38,7 @@ pub(crate) use cache_files::cache_files;
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub(crate) const TARGETS: [Target; 19] = [
+pub(crate) const TARGETS: [Target; 21] = [
     ("topics", topics),
     ("connection_strings", connection_strings),
     ("sas", sas),
@@ -58,6 +58,8 @@ pub(crate) const TARGETS: [Target; 19] = [
     ("bulk", bulk),
     ("faults", faults),
     ("mqtt5", mqtt5),
+    ("configurations", configurations),
+    ("jobs", jobs),
 ];
 
 /// Asserts that a parsed value is displayed as text that parses to the same value.
@@ -202,7 +204,7 @@ pub(crate) fn control(bytes: &[u8]) {
 
 /// Checks the packets that a device sends to the hub.
 pub(crate) fn frames(bytes: &[u8]) {
-    assert!(hub::read_packets(bytes) <= bytes.len() / 2);
+    assert!(hub::fuzzing::read_packets(bytes) <= bytes.len() / 2);
 }
 
 /// Checks the JSON checker against serde_json.
@@ -252,6 +254,18 @@ pub(crate) fn bulk(bytes: &[u8]) {
 pub(crate) fn faults(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     hub::fuzzing::set_fault(text);
+}
+
+/// Checks the bodies of requests that write configurations.
+pub(crate) fn configurations(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    hub::fuzzing::write_configuration(text);
+}
+
+/// Checks the bodies of requests that create jobs.
+pub(crate) fn jobs(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    hub::fuzzing::create_job(text);
 }
 
 /// Checks the texts and messages of the `mqttV5` connection profile.

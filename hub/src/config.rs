@@ -40,6 +40,9 @@ pub struct HubConfig {
     /// Lifetime of the certificates that the hub issues to devices, at least a second; 30 days
     /// by default.
     pub certificate_lifetime: Duration,
+    /// Time after which configurations are evaluated again if twins have changed; one second by
+    /// default, and five minutes in Azure. A changed configuration is evaluated at once.
+    pub evaluate_every: Duration,
     /// Maximum number of open connections.
     pub max_connections: usize,
 }
@@ -58,6 +61,7 @@ impl Default for HubConfig {
             token_grace: Duration::from_secs(600),
             provisioning_retry_after: Duration::from_secs(1),
             certificate_lifetime: Duration::from_secs(30 * 86_400),
+            evaluate_every: Duration::from_secs(1),
             max_connections: 50_000,
         }
     }

@@ -2,17 +2,33 @@
 
 use std::sync::{Arc, LazyLock};
 
+use protocol::configuration::Configuration;
+use protocol::job::Job;
 use protocol::twin::{MAX_SECTION_BYTES, MAX_TAGS_BYTES, size};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
+use crate::configurations::WriteCondition;
 use crate::faults::{ControlRequest, FaultJson, Faults};
+use crate::mqtt;
 use crate::query;
-use crate::rest;
+use crate::rest::{self, Rest};
 use crate::state::{IdentityRequest, IfMatch, Owner, State, TwinChange, TwinWrite};
 
 static STATE: LazyLock<Arc<State>> = LazyLock::new(|| {
     State::open(None, vec!["localhost".to_owned()]).expect("a state in memory can be opened")
 });
+
+/// Decodes packets until the bytes end or are malformed, and returns the number of packets.
+#[must_use]
+pub fn read_packets(bytes: &[u8]) -> usize {
+    let mut buffer = bytes::BytesMut::from(bytes);
+    let mut packets = 0;
+    while let Ok(Some(_)) = mqtt::decode(&mut buffer) {
+        packets += 1;
+    }
+    packets
+}
 
 /// Runs a query over two twins, parses the continuation token, and returns the number of
 /// rows.
@@ -83,6 +99,51 @@ pub fn run_bulk(body: &str) {
     assert!(
         errors.iter().all(|error| error["errorCode"].is_i64() || error["errorCode"].is_string())
     );
+}
+
+/// Writes a configuration with the body of a request, and applies it to a device.
+///
+/// # Panics
+///
+/// Panics if the twin exceeds its limits, if the document cannot be read back, or if a
+/// property is left after the configuration is deleted.
+pub fn write_configuration(body: &str) {
+    let Ok(Value::Object(body)) = json::value(body) else { return };
+    let rest = rest();
+    rest.state.create_device(&"d".parse().expect("a valid id")).expect("a new device");
+    let desired = || {
+        let twin = rest.state.after(None)[0].twin_view();
+        let mut desired = twin["properties"]["desired"].as_object().cloned().unwrap_or_default();
+        desired.retain(|key, _| !key.starts_with('$'));
+        desired
+    };
+    let Ok(written) = rest.configurations.put("fuzzed", &WriteCondition::New, body) else { return };
+    let read: Configuration = serde_json::from_value(json!(written)).expect("its own output");
+    assert_eq!(read, written);
+    rest.configurations.evaluate();
+    assert!(size(&desired()) <= MAX_SECTION_BYTES);
+    let any = WriteCondition::Match(IfMatch::Any);
+    assert_eq!(rest.configurations.delete("fuzzed", &any), Ok(()));
+    rest.configurations.evaluate();
+    let left = desired();
+    assert!(left.values().all(Value::is_object), "{left:?}");
+}
+
+/// Creates a job with the body of a request.
+///
+/// # Panics
+///
+/// Panics if an accepted job cannot be read back.
+pub fn create_job(body: &str) {
+    let Ok(created) = rest().jobs.create("fuzzed", body) else { return };
+    let text = serde_json::to_string(&created).expect("plain data");
+    let read: Job = serde_json::from_str(&text).expect("its own output");
+    assert_eq!(read, created);
+}
+
+fn rest() -> Rest {
+    let state = State::open(None, vec!["localhost".to_owned()]).expect("a state in memory");
+    Rest::without_devices(state, &CancellationToken::new())
 }
 
 /// Sets a fault by the body of a request.

@@ -20,7 +20,7 @@
 //! ```
 //!
 //! The hub is not meant for production. It runs on a single node and has no quotas, message
-//! routing, jobs or cloud-to-device messages.
+//! routing or cloud-to-device messages.
 //!
 //! # Layout
 //!
@@ -28,15 +28,19 @@
 //! * `certificates`: client certificates of devices.
 //! * `credentials`: issuance of certificates over sessions.
 //! * `config`: configuration and start errors.
+//! * `configurations`: automatic configurations of devices.
 //! * `events`: events for listeners, each with a bounded queue.
 //! * `faults`: fault injection.
 //! * `fuzzing`: entry points for fuzzing.
+//! * `jobs`: jobs on many devices.
+//! * `refusal`: refused requests without a documented code.
 //! * `stamps`: timestamps and tracking ids.
 //! * `policy`: shared access policies and their permissions.
 //! * `mqtt`: MQTT 3.1.1 packets.
 //! * `query`: the query language over twins.
 //! * `state`: identities, twins and subscriptions, in memory and on disk.
 //! * `telemetry`: device-to-cloud messages.
+//! * `twin_writes`: changes of twins whose devices are notified.
 //! * `trusted`: the authorities of devices.
 //! * `sessions`: registry of live sessions.
 //! * `methods`: direct methods in flight.
@@ -54,11 +58,13 @@ mod body;
 mod ca;
 mod certificates;
 mod config;
+mod configurations;
 mod credentials;
 mod events;
 mod faults;
 #[doc(hidden)]
 pub mod fuzzing;
+mod jobs;
 mod listener;
 mod methods;
 mod mqtt;
@@ -67,6 +73,7 @@ mod policy;
 mod provisioning;
 mod provisioning_api;
 mod query;
+mod refusal;
 mod rest;
 mod session;
 mod sessions;
@@ -75,6 +82,7 @@ mod stamps;
 mod state;
 mod telemetry;
 mod trusted;
+mod twin_writes;
 mod websocket;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -108,6 +116,7 @@ use listener::{Greeting, Listener};
 use methods::Methods;
 use provisioning::ProvisioningSettings;
 use provisioning_api::ProvisioningApi;
+use rest::Rest;
 use session::SessionContext;
 use sessions::{Ending, Sessions};
 use sockets::{bind, bind_ipv6};
@@ -208,15 +217,20 @@ impl Hub {
             faults: Arc::clone(&faults),
         };
         let running = HubTasks { tasks: tasks.clone(), stop: stop.clone() };
-        let router =
-            rest::router(Arc::clone(&state), Arc::clone(&sessions), methods, Arc::clone(&faults))
-                .route(
-                    protocol::topic::WEBSOCKET_PATH,
-                    any(move |request: Request| {
-                        websocket::upgrade(for_websocket.clone(), running.clone(), request)
-                    }),
-                )
-                .layer(from_fn_with_state(api, provisioning_api::serve));
+        let parts =
+            (Arc::clone(&state), Arc::clone(&sessions), Arc::clone(&methods), Arc::clone(&faults));
+        let rest = Rest::new(parts, &tasks, &stop);
+        let configurations = Arc::clone(&rest.configurations);
+        tasks.spawn(configurations.serve(config.evaluate_every, stop.clone()));
+        rest.jobs.resume();
+        let router = rest::router(rest)
+            .route(
+                protocol::topic::WEBSOCKET_PATH,
+                any(move |request: Request| {
+                    websocket::upgrade(for_websocket.clone(), running.clone(), request)
+                }),
+            )
+            .layer(from_fn_with_state(api, provisioning_api::serve));
         let listener = Listener {
             context,
             router,
@@ -377,19 +391,6 @@ impl Drop for Hub {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-/// Decodes packets until the bytes end or are malformed, and returns the number of packets.
-/// For fuzzing only.
-#[doc(hidden)]
-#[must_use]
-pub fn read_packets(bytes: &[u8]) -> usize {
-    let mut buffer = bytes::BytesMut::from(bytes);
-    let mut packets = 0;
-    while let Ok(Some(_)) = mqtt::decode(&mut buffer) {
-        packets += 1;
-    }
-    packets
 }
 
 fn local(port: u16) -> HostName {

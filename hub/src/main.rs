@@ -69,7 +69,7 @@ struct Arguments {
     /// Port for HTTP CONNECT to any host, for SDKs with fixed ports
     #[arg(long, value_name = "PORT")]
     connect_port: Option<u16>,
-    /// Folder in which devices, twins, subscriptions and enrollments are persisted
+    /// Folder in which devices, twins, enrollments, configurations and jobs are persisted
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// File for the certificate that clients have to trust
@@ -81,6 +81,9 @@ struct Arguments {
     /// Lifetime of the certificates that the hub issues to devices which register, 1m or more
     #[arg(long, default_value = "30d", value_parser = lifetime, value_name = "TIME")]
     certificate_lifetime: Duration,
+    /// Time after which configurations are evaluated again; 5m as in Azure
+    #[arg(long, default_value = "1s", value_parser = interval, value_name = "TIME")]
+    evaluate_every: Duration,
     /// Device to register at start; may be repeated
     #[arg(long = "device", value_name = "ID")]
     devices: Vec<DeviceId>,
@@ -105,6 +108,14 @@ fn lifetime(text: &str) -> Result<Duration, String> {
     match time >= Duration::from_secs(60) {
         true => Ok(time),
         false => Err("must be 1m or more".to_owned()),
+    }
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let time = duration::parse(text).map_err(|error| error.to_string())?;
+    match (Duration::from_millis(100)..=Duration::from_secs(86_400)).contains(&time) {
+        true => Ok(time),
+        false => Err("must be 100ms to 1d".to_owned()),
     }
 }
 
@@ -139,6 +150,7 @@ async fn run(arguments: Arguments) -> Result<(), CommandError> {
         data: arguments.data,
         device_ca_files: arguments.device_ca_files,
         certificate_lifetime: arguments.certificate_lifetime,
+        evaluate_every: arguments.evaluate_every,
         host_names: arguments.host_names,
         ..HubConfig::default()
     })

@@ -20,7 +20,7 @@ use crate::faults;
 /// A permission of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Permission {
-    /// Use of twins, methods and queries.
+    /// Use of twins, methods, queries and jobs.
     ServiceConnect,
     RegistryRead,
     RegistryReadWrite,
@@ -130,7 +130,8 @@ pub(crate) fn required_permission(method: &Method, path: &str) -> Permission {
     }
     // Compares the whole path, since a device can have the id `query` or `query2`.
     let query = method == Method::POST && path == rest::QUERY;
-    let registry = !query && (path.starts_with("/devices") || path.starts_with("/statistics"));
+    let registry = !query
+        && ["/devices", "/statistics", "/configurations"].iter().any(|part| path.starts_with(part));
     match (registry, method == Method::GET) {
         (true, true) => RegistryRead,
         (true, false) => RegistryReadWrite,
@@ -155,6 +156,9 @@ mod tests {
             (Method::GET, "/devices/", RegistryRead),
             (Method::DELETE, "/devices/d1/modules/m", RegistryReadWrite),
             (Method::GET, "/statistics/service", RegistryRead),
+            (Method::GET, "/configurations/c1", RegistryRead),
+            (Method::PUT, "/configurations/c1", RegistryReadWrite),
+            (Method::PUT, "/jobs/v2/job01", ServiceConnect),
             (Method::POST, "/$faults", Permission::Faults),
         ] {
             assert_eq!(required_permission(&method, path), permission, "{method} {path}");

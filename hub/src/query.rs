@@ -1,12 +1,13 @@
-//! The query language of IoT Hub for device and module twins.
+//! The query language of IoT Hub for twins of devices and modules, and for jobs of devices.
 //!
 //! [`parse`] converts a string to a [`Query`], and [`Query::page`] evaluates it. The caller
-//! provides the twins as JSON documents, in order. Queries of jobs are not supported.
+//! provides the items as JSON documents, in order. [`TwinFilter`] is a condition alone.
 
 mod answer;
 mod condition;
 mod cursor;
 mod evaluate;
+mod filter;
 mod lexer;
 mod parser;
 mod syntax;
@@ -14,6 +15,7 @@ mod syntax;
 use protocol::rest::MAX_QUERY_CHARACTERS;
 use serde_json::Value;
 
+pub(crate) use filter::{TargetError, TwinFilter};
 pub(crate) use syntax::{Query, Source};
 
 /// An invalid query.
@@ -33,11 +35,16 @@ impl QueryError {
 
 /// Parses a query.
 pub(crate) fn parse(text: &str) -> Result<Query, QueryError> {
+    parser::parse(checked(text)?)
+}
+
+/// Checks the length of a query or condition.
+fn checked(text: &str) -> Result<&str, QueryError> {
     let characters = text.chars().count();
     if characters > MAX_QUERY_CHARACTERS {
         return Err(QueryError::TooLong(characters));
     }
-    parser::parse(text)
+    Ok(text)
 }
 
 /// Converts a number to JSON. A whole number becomes an integer.

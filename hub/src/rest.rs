@@ -1,25 +1,25 @@
-//! REST API for services: methods, twins, queries and the device registry.
+//! REST API for services: methods, twins, queries, jobs, configurations and the device registry.
 //!
 //! [`router`] serves requests with any `api-version`. Every request is authorised before it is
 //! processed, so callers without a token learn nothing about the hub. The size of bodies is
 //! limited before they are read.
 //!
-//! Jobs, configurations and cloud-to-device messages are not supported. The paths `/$events`,
-//! `/$faults` and `/$messages` do not exist in Azure IoT Hub. Sockets and TLS are handled by `listener`.
+//! Cloud-to-device messages are not supported. The paths `/$events`, `/$faults` and `/$messages` do
+//! not exist in Azure IoT Hub. Sockets and TLS are handled by `listener`.
 
 mod answer;
 mod body;
 mod bulk;
+mod configurations;
 mod events;
 mod faults;
 mod identities;
+mod jobs;
 mod methods;
 mod path;
 mod query;
 mod twins;
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use axum::Router;
@@ -30,19 +30,23 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::FutureExt as _;
-use parking_lot::Mutex;
 use protocol::error::{ErrorCode, HubError};
 use protocol::rest;
 use protocol::sas::SasToken;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::info;
 
+use crate::configurations::Configurations;
 use crate::faults::{CONTROL_PATH, Faults};
+use crate::jobs::Jobs;
 use crate::methods::Methods;
 use crate::policy::{Denied, required_permission};
 use crate::sessions::Sessions;
 use crate::stamps::now_unix;
-use crate::state::{Owner, State};
+use crate::state::State;
+use crate::twin_writes::TwinWriter;
 use answer::ApiError;
 pub(crate) use path::decode_slashes;
 pub(crate) use query::check_continuation;
@@ -50,21 +54,12 @@ pub(crate) use query::check_continuation;
 /// Performs a bulk request over a registry in memory, and returns the answer. Returns `None`
 /// if the registry would wait for a disk.
 pub(crate) fn bulk(state: Arc<State>, items: Vec<Value>) -> Option<Value> {
-    let faults = Arc::<Faults>::default();
-    let sessions = Arc::new(Sessions::new(Arc::clone(&faults), Arc::clone(state.events())));
-    let methods = Arc::new(Methods::new(Arc::clone(&sessions), Arc::clone(&faults)));
-    let rest = Rest { state, sessions, methods, faults, order: Arc::default() };
+    let rest = Rest::without_devices(state, &CancellationToken::new());
     bulk::all(&rest, items).now_or_never()
 }
 
 /// Returns the router of the REST API.
-pub(crate) fn router(
-    state: Arc<State>,
-    sessions: Arc<Sessions>,
-    methods: Arc<Methods>,
-    faults: Arc<Faults>,
-) -> Router {
-    let shared = Rest { state, sessions, methods, faults, order: Arc::default() };
+pub(crate) fn router(shared: Rest) -> Router {
     Router::new()
         .route(rest::TWIN, get(twins::get).patch(twins::patch).put(twins::put))
         .route(rest::METHODS, post(methods::invoke))
@@ -81,6 +76,18 @@ pub(crate) fn router(
             rest::DEVICE,
             get(identities::get).put(identities::put).delete(identities::delete).post(query::run),
         )
+        .route(rest::DEVICE_CONFIGURATION, post(configurations::apply))
+        .route(rest::CONFIGURATIONS, get(configurations::list))
+        // Only the .NET client appends a slash.
+        .route("/configurations/", get(configurations::list))
+        .route(rest::CONFIGURATION_QUERIES, post(configurations::test_queries))
+        .route(
+            rest::CONFIGURATION,
+            get(configurations::get).put(configurations::put).delete(configurations::delete),
+        )
+        .route(rest::JOBS, get(jobs::list))
+        .route(rest::JOB, get(jobs::get).put(jobs::create))
+        .route(rest::JOB_CANCEL, post(jobs::cancel))
         .route(rest::MODULES, get(identities::list_modules))
         .route(
             rest::MODULE,
@@ -102,47 +109,54 @@ pub(crate) fn router(
 
 /// Parts of the hub that request handlers use.
 #[derive(Clone)]
-struct Rest {
-    state: Arc<State>,
-    sessions: Arc<Sessions>,
-    methods: Arc<Methods>,
-    faults: Arc<Faults>,
-    order: Arc<NotificationOrder>,
+pub(crate) struct Rest {
+    pub(crate) state: Arc<State>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) methods: Arc<Methods>,
+    pub(crate) twins: Arc<TwinWriter>,
+    pub(crate) configurations: Arc<Configurations>,
+    pub(crate) jobs: Arc<Jobs>,
+    pub(crate) faults: Arc<Faults>,
 }
 
 impl Rest {
+    /// Assembles the parts. Jobs run as `tasks` until `stop`.
+    pub(crate) fn new(
+        hub: (Arc<State>, Arc<Sessions>, Arc<Methods>, Arc<Faults>),
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Rest {
+        let (state, sessions, methods, faults) = hub;
+        let twins = Arc::new(TwinWriter::new(Arc::clone(&state), Arc::clone(&sessions)));
+        let configurations = Configurations::new(Arc::clone(&state), Arc::clone(&twins));
+        let configurations = Arc::new(configurations);
+        let (for_jobs, stop) = ((Arc::clone(&state), Arc::clone(&methods)), stop.clone());
+        let jobs = Jobs::new(for_jobs, Arc::clone(&twins), tasks.clone(), stop);
+        Rest { state, sessions, methods, twins, configurations, jobs, faults }
+    }
+
+    /// Returns the parts of a hub to which no device can connect.
+    pub(crate) fn without_devices(state: Arc<State>, stop: &CancellationToken) -> Rest {
+        let faults = Arc::<Faults>::default();
+        let sessions = Arc::new(Sessions::new(Arc::clone(&faults), Arc::clone(state.events())));
+        let methods = Arc::new(Methods::new(Arc::clone(&sessions), Arc::clone(&faults)));
+        Rest::new((state, sessions, methods, faults), &TaskTracker::new(), stop)
+    }
+
     /// Runs `work` on a blocking thread if it can wait for the disk.
-    async fn run<T: Send + 'static>(
+    async fn run<T: Send + 'static, E: From<HubError> + Send + 'static>(
         &self,
-        work: impl FnOnce(&Rest) -> Result<T, HubError> + Send + 'static,
-    ) -> Result<T, HubError> {
+        work: impl FnOnce(&Rest) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
         if !self.state.is_durable() {
             return work(self);
         }
         let rest = self.clone();
         let done = tokio::task::spawn_blocking(move || work(&rest)).await;
         done.unwrap_or_else(|_| {
-            Err(HubError::new(
-                ErrorCode::ServerError,
-                "the request panicked; the hub's log has the reason",
-            ))
+            let text = "the request panicked; the hub's log has the reason";
+            Err(HubError::new(ErrorCode::ServerError, text).into())
         })
-    }
-}
-
-/// Locks that keep each device's notifications in the order of the versions: a twin is written
-/// and its notification sent under the same lock.
-#[derive(Default)]
-struct NotificationOrder {
-    hasher: RandomState,
-    locks: [Mutex<()>; 32],
-}
-
-impl NotificationOrder {
-    fn one_at_a_time<T>(&self, owner: &Owner, work: impl FnOnce() -> T) -> T {
-        let index = self.hasher.hash_one(owner) as usize % self.locks.len();
-        let _guard = self.locks[index].lock();
-        work()
     }
 }
 

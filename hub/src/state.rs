@@ -1,4 +1,5 @@
-//! State of the hub: identities, twins, subscriptions, policies and enrollments.
+//! State of the hub: identities, twins, subscriptions, policies, enrollments, configurations
+//! and jobs.
 //!
 //! The state is kept in memory. With a data directory it is also persisted: functions that
 //! change it return only after the change is on disk. Telemetry and connection states are
@@ -9,11 +10,15 @@
 //!
 //! This module does not notify devices of changes; the caller does.
 
+mod configurations;
 mod device_access;
+mod device_jobs;
+mod documents;
 mod error;
 mod etag;
 mod events;
 mod identity;
+mod managed;
 mod owner;
 mod presence;
 mod provisioning;
@@ -32,6 +37,7 @@ use std::fmt::Display;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use protocol::error::{ErrorCode, HubError};
@@ -45,11 +51,17 @@ use crate::events::Events;
 use crate::faults::Forget;
 use crate::policy::{GRANTS, Policies};
 use crate::stamps::now;
+pub(crate) use configurations::ConfigurationRecord;
+use configurations::ConfigurationRecords;
 pub(crate) use device_access::{DeviceCredentials, DeviceGrant, DeviceRefusal};
+use device_jobs::JobRecords;
+use documents::Documents;
+pub(crate) use documents::QueuedChange;
 pub use error::StateError;
 pub(crate) use etag::IfMatch;
 use events::Lifecycle;
 pub(crate) use identity::IdentityRequest;
+pub(crate) use managed::{ConfigurationStatus, DesiredPath, Overlay};
 pub(crate) use owner::Owner;
 use provisioning::ProvisioningRecords;
 pub(crate) use provisioning::Registration;
@@ -66,6 +78,10 @@ pub(crate) struct State {
     policies: Policies,
     registry: RwLock<Registry>,
     provisioning: RwLock<ProvisioningRecords>,
+    configurations: ConfigurationRecords,
+    jobs: RwLock<JobRecords>,
+    /// Number of changes that can affect configurations.
+    changes: AtomicU64,
     store: Option<Store>,
     events: Arc<Events>,
 }
@@ -89,7 +105,8 @@ impl State {
             None => (None, Vec::new()),
         };
         let path = store.as_ref().map(Store::path).unwrap_or(Path::new(""));
-        let PersistedState { mut keys, registry, provisioning } = load(records, path)?;
+        let PersistedState { mut keys, registry, provisioning, configurations, jobs } =
+            load(records, path)?;
         let mut new_keys = Vec::new();
         for (name, _) in GRANTS {
             if let Entry::Vacant(entry) = keys.entry(name.to_owned()) {
@@ -107,6 +124,9 @@ impl State {
             policies: Policies::new(keys, hosts),
             registry: RwLock::new(registry),
             provisioning: RwLock::new(provisioning),
+            configurations: RwLock::new(configurations),
+            jobs: RwLock::new(jobs),
+            changes: AtomicU64::new(0),
             store,
             events: Arc::default(),
         }))
@@ -199,6 +219,17 @@ impl State {
         owner: &Owner,
         change: impl FnOnce(&mut Entity) -> Result<(T, &'static [Part]), HubError>,
     ) -> Result<T, HubError> {
+        let (value, queued) = self.queue_change(owner, change)?;
+        queued.wait()?;
+        Ok(value)
+    }
+
+    /// Changes a record like [`State::change`], but returns before the change is on disk.
+    fn queue_change<T>(
+        &self,
+        owner: &Owner,
+        change: impl FnOnce(&mut Entity) -> Result<(T, &'static [Part]), HubError>,
+    ) -> Result<(T, QueuedChange), HubError> {
         let mut registry = self.registry.write();
         let entity = Arc::make_mut(registry.get_mut(owner).ok_or_else(|| not_found(owner))?);
         let (value, parts) = change(entity)?;
@@ -210,8 +241,17 @@ impl State {
             _ => None,
         };
         drop(registry);
-        written.map_or(Ok(()), |written| written.wait().map_err(server_error))?;
-        Ok(value)
+        self.count_change();
+        Ok((value, QueuedChange(written)))
+    }
+
+    /// Returns the number of changes that can affect configurations.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    fn count_change(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -220,12 +260,16 @@ struct PersistedState {
     keys: BTreeMap<String, Key>,
     registry: Registry,
     provisioning: ProvisioningRecords,
+    configurations: Documents<ConfigurationRecord>,
+    jobs: JobRecords,
 }
 
 /// Parses the records of the file at `path`.
 fn load(records: Vec<Record>, path: &Path) -> Result<PersistedState, StateError> {
     let mut keys = BTreeMap::new();
     let mut provisioning = ProvisioningRecords::default();
+    let mut configurations = Documents::new();
+    let mut jobs = JobRecords::default();
     let mut parts: BTreeMap<String, EntityParts> = BTreeMap::new();
     for Record { kind, key, value } in records {
         let damaged = |reason: &dyn Display| StateError::Damaged {
@@ -238,8 +282,12 @@ fn load(records: Vec<Record>, path: &Path) -> Result<PersistedState, StateError>
         } else if kind == RecordKind::Policy {
             let text = std::str::from_utf8(&value).map_err(|error| damaged(&error))?;
             keys.insert(key.clone(), text.parse::<Key>().map_err(|error| damaged(&error))?);
+        } else if kind == RecordKind::Configuration {
+            let document = serde_json::from_slice(&value).map_err(|error| damaged(&error))?;
+            configurations.insert(key, Arc::new(document));
         } else {
             provisioning.read(kind, &key, &value).map_err(|error| damaged(&error))?;
+            jobs.read(kind, &key, &value).map_err(|error| damaged(&error))?;
         }
     }
     let mut registry = Registry::new();
@@ -250,7 +298,7 @@ fn load(records: Vec<Record>, path: &Path) -> Result<PersistedState, StateError>
         })?;
         registry.insert(entity.owner.clone(), Arc::new(entity));
     }
-    Ok(PersistedState { keys, registry, provisioning })
+    Ok(PersistedState { keys, registry, provisioning, configurations, jobs })
 }
 
 fn not_found(owner: &Owner) -> HubError {

@@ -69,10 +69,9 @@ impl HubError {
                 });
                 json!({"Message": inner.to_string(), "ExceptionMessage": ""})
             }
-            BodyShape::Text => json!({
-                "Message": format!("ErrorCode:{};{}", self.code.name(), self.message),
-                "ExceptionMessage": format!("Tracking ID:{tracking_id}-TimeStamp:{timestamp}"),
-            }),
+            BodyShape::Text => {
+                return text_body(self.code.name(), &self.message, tracking_id, timestamp);
+            }
         };
         body.to_string()
     }
@@ -93,6 +92,17 @@ impl HubError {
         };
         HubError { code, message, info }
     }
+}
+
+/// Returns the body of a response in the format `ErrorCode:NAME;MESSAGE`, also for names without
+/// a documented number.
+#[must_use]
+pub fn text_body(name: &str, message: &str, tracking_id: &str, timestamp: &str) -> String {
+    let body = json!({
+        "Message": format!("ErrorCode:{name};{message}"),
+        "ExceptionMessage": format!("Tracking ID:{tracking_id}-TimeStamp:{timestamp}"),
+    });
+    body.to_string()
 }
 
 impl fmt::Display for ErrorCode {

@@ -1,4 +1,5 @@
-//! Validated names: ids of devices, modules and requests, and names of methods.
+//! Validated names: ids of devices, modules, requests, configurations and jobs, and names of
+//! methods.
 //!
 //! Parsing validates a name, so every value of these types is valid.
 
@@ -15,6 +16,12 @@ pub const MAX_METHOD_NAME_CHARACTERS: usize = 128;
 
 /// Maximum length of a request id, in characters.
 pub const MAX_REQUEST_ID_CHARACTERS: usize = 128;
+
+/// Maximum length of the id of a configuration, in characters.
+pub const MAX_CONFIGURATION_ID_CHARACTERS: usize = 128;
+
+/// Maximum length of the id of a job, in characters.
+pub const MAX_JOB_ID_CHARACTERS: usize = 64;
 
 /// A malformed name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -110,6 +117,17 @@ fn in_request_id(c: char) -> bool {
     c.is_ascii_graphic() && !"/&#+?=$%\"".contains(c)
 }
 
+/// Returns `true` for lower-case letters, digits and `- + % _ * ! '` (documentation of IoT Hub,
+/// automatic device management).
+fn in_configuration_id(c: char) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit() || "-+%_*!'".contains(c)
+}
+
+/// Returns `true` for letters, digits and `-` (documentation of IoT Hub, jobs).
+fn in_job_id(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '-'
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $max:expr, $allowed:expr) => {
         $(#[$doc])*
@@ -176,6 +194,14 @@ name!(
 name!(
         /// The id of a method call or a twin request, which the answer repeats.
     RequestId, "request id", MAX_REQUEST_ID_CHARACTERS, in_request_id
+);
+name!(
+    /// The id of an automatic configuration.
+    ConfigurationId, "configuration id", MAX_CONFIGURATION_ID_CHARACTERS, in_configuration_id
+);
+name!(
+    /// The id of a job; case-sensitive.
+    JobId, "job id", MAX_JOB_ID_CHARACTERS, in_job_id
 );
 
 #[cfg(test)]

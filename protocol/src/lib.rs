@@ -30,11 +30,13 @@
 //!
 //! # Layout
 //!
+//! * [`configuration`]: automatic configurations of devices.
 //! * [`connection_string`]: connection strings of devices and services.
 //! * [`credentials`]: requests of devices for their next certificates.
 //! * [`error`]: errors of the hub and their codes.
 //! * [`host_name`]: a hub's host name.
-//! * [`id`]: validated names of devices, modules, methods and requests.
+//! * [`id`]: validated names of devices, modules, methods, requests, configurations and jobs.
+//! * [`job`]: jobs on many devices.
 //! * [`method`]: the request and the result of a direct method.
 //! * [`mqtt5`]: topics, messages and reason codes of the `mqttV5` connection profile.
 //! * [`properties`]: the property bag of a message.
@@ -50,11 +52,13 @@
 //! It handles the contents of MQTT packets and HTTP requests, but not the packets and
 //! requests themselves.
 
+pub mod configuration;
 pub mod connection_string;
 pub mod credentials;
 pub mod error;
 pub mod host_name;
 pub mod id;
+pub mod job;
 pub mod method;
 pub mod mqtt5;
 pub mod properties;

@@ -32,6 +32,21 @@ pub const DEVICE_STATISTICS: &str = "/statistics/devices";
 /// The path of the number of connected devices: GET.
 pub const SERVICE_STATISTICS: &str = "/statistics/service";
 
+/// The path of all configurations: GET.
+pub const CONFIGURATIONS: &str = "/configurations";
+/// The path of a configuration: GET, PUT, DELETE.
+pub const CONFIGURATION: &str = "/configurations/{id}";
+/// The path of the check of a configuration's queries: POST.
+pub const CONFIGURATION_QUERIES: &str = "/configurations/testQueries";
+/// The path of the content for one IoT Edge device: POST.
+pub const DEVICE_CONFIGURATION: &str = "/devices/{device}/applyConfigurationContent";
+/// The path of the list of jobs: GET.
+pub const JOBS: &str = "/jobs/v2/query";
+/// The path of a job: GET, PUT.
+pub const JOB: &str = "/jobs/v2/{id}";
+/// The path that cancels a job: POST.
+pub const JOB_CANCEL: &str = "/jobs/v2/{id}/cancel";
+
 /// The path of the stream of device-to-cloud messages: GET. Azure IoT Hub has no such path.
 pub const MESSAGES: &str = "/$messages";
 /// The name of an event of the stream of messages with one message.
@@ -49,7 +64,8 @@ pub const HEADER_ERROR_CODE: &str = "iothub-errorcode";
 pub const HEADER_CONTINUATION: &str = "x-ms-continuation";
 /// The header with the maximum number of items on a page.
 pub const HEADER_MAX_ITEM_COUNT: &str = "x-ms-max-item-count";
-/// The header with the type of a query's items: `Twin` or `Raw`, in this spelling.
+/// The header with the type of a list's items: `Twin`, `DeviceJob`, `JobResponse` or `Raw`, in
+/// this spelling.
 pub const HEADER_ITEM_TYPE: &str = "x-ms-item-type";
 
 /// Maximum length of a query, in characters.
@@ -71,6 +87,12 @@ pub fn decoded(segment: &str) -> Option<String> {
 #[must_use]
 pub fn of_device(pattern: &str, device: &DeviceId) -> String {
     pattern.replace("{device}", &encoded(device))
+}
+
+/// Replaces `{id}` in a pattern with the encoded id of a configuration or job.
+#[must_use]
+pub fn of_id(pattern: &str, id: &str) -> String {
+    pattern.replace("{id}", &percent::encode(id).to_string())
 }
 
 /// Replaces `{device}` and `{module}` in a pattern with the encoded ids.

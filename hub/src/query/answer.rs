@@ -67,6 +67,18 @@ impl Query {
         Page { rows, next: more.then_some(NextPage { after: last, returned }) }
     }
 
+    /// Returns the number of all rows.
+    pub(crate) fn count<V: AsRef<Value>>(&self, twins: impl Iterator<Item = V>) -> usize {
+        if self.is_grouped() {
+            return self.page(twins.map(|twin| ((), twin)), 0, usize::MAX).rows.len();
+        }
+        let matching = twins.filter(|twin| {
+            let condition = self.condition.as_ref();
+            condition.is_none_or(|condition| evaluate::holds(condition, twin.as_ref()))
+        });
+        matching.take(self.top.unwrap_or(usize::MAX)).count()
+    }
+
     fn grouped<K, V: AsRef<Value>>(
         &self,
         columns: &[Column],

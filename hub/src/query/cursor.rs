@@ -54,15 +54,23 @@ impl Cursor {
         }
         if segments.len() > 1 && segments[0].eq_ignore_ascii_case("devices") {
             segments.remove(0);
-            let modules = self.source == Source::Modules
-                && segments.len() > 1
-                && segments[0].eq_ignore_ascii_case("modules");
-            if modules {
+            let collection = self.source.name();
+            if segments.len() > 1 && collection.is_some_and(|c| segments[0].eq_ignore_ascii_case(c))
+            {
                 segments.remove(0);
             }
         }
-        let root =
-            protocol::twin::FIELDS.iter().find(|field| segments[0].eq_ignore_ascii_case(field));
+        let fields = match self.source {
+            Source::Jobs => {
+                // The documentation of IoT Hub uses both names.
+                if segments[0].eq_ignore_ascii_case("createdTimeUtc") {
+                    "createdDateTimeUtc".clone_into(&mut segments[0]);
+                }
+                protocol::job::DEVICE_JOB_FIELDS
+            }
+            Source::Devices | Source::Modules => protocol::twin::FIELDS,
+        };
+        let root = fields.iter().find(|field| segments[0].eq_ignore_ascii_case(field));
         if let Some(root) = root {
             segments[0] = (*root).to_owned();
         }
@@ -159,6 +167,14 @@ impl Cursor {
         if self.accept_symbol(symbol) { Ok(()) } else { Err(self.expected(&format!("`{symbol}`"))) }
     }
 
+    /// Fails if there is another token.
+    pub(super) fn expect_end(&self) -> Result<(), QueryError> {
+        match self.peek() {
+            TokenKind::End => Ok(()),
+            _ => Err(self.expected("the end of the query")),
+        }
+    }
+
     /// Skips the next token.
     pub(super) fn skip(&mut self) {
         self.next += 1;
@@ -177,8 +193,9 @@ impl Cursor {
         };
         let from = (0..self.tokens.len()).find(|at| is(*at, "from"));
         match from {
-            Some(at) if is(at + 1, "devices") && is(at + 2, ".") && is(at + 3, "modules") => {
-                Source::Modules
+            Some(at) if is(at + 1, "devices") && is(at + 2, ".") => {
+                let named = |source: &Source| source.name().is_some_and(|name| is(at + 3, name));
+                [Source::Modules, Source::Jobs].into_iter().find(named).unwrap_or(Source::Devices)
             }
             _ => Source::Devices,
         }

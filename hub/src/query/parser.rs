@@ -24,11 +24,12 @@ impl Cursor {
         let condition = if self.accept_keyword("where") { Some(self.or()?) } else { None };
         let group_at = self.position();
         let group_by = if self.accept_keyword("group") { self.group_by()? } else { Vec::new() };
-        if *self.peek() != TokenKind::End {
-            return Err(self.expected("the end of the query"));
-        }
-        if !group_by.is_empty() && source == Source::Modules {
+        self.expect_end()?;
+        if !group_by.is_empty() && source != Source::Devices {
             return Err(QueryError::at(group_at, "GROUP BY is supported on `devices` only".into()));
+        }
+        if source == Source::Jobs && columns != Columns::Whole {
+            return Err(QueryError::at(columns_at, "`devices.jobs` supports `*` only".into()));
         }
         let query = Query { top, columns, source, condition, group_by };
         check_columns(&query).map_err(|reason| QueryError::at(columns_at, reason))?;
@@ -93,9 +94,8 @@ impl Cursor {
         Ok(ColumnValue::Aggregate(aggregate))
     }
 
-    fn source(&mut self) -> Result<Source, QueryError> {
-        let at = self.position();
-        let wanted = "`devices` or `devices.modules`";
+    pub(super) fn source(&mut self) -> Result<Source, QueryError> {
+        let wanted = "`devices`, `devices.modules` or `devices.jobs`";
         if !self.accept_keyword("devices") {
             return Err(self.expected(wanted));
         }
@@ -105,7 +105,7 @@ impl Cursor {
         if self.accept_keyword("modules") {
             Ok(Source::Modules)
         } else if self.accept_keyword("jobs") {
-            Err(QueryError::at(at, "`devices.jobs` is not supported; this hub runs no jobs".into()))
+            Ok(Source::Jobs)
         } else {
             Err(self.expected(wanted))
         }

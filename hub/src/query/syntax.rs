@@ -53,6 +53,19 @@ pub(crate) enum Source {
     Devices,
     /// `devices.modules`: twins of modules.
     Modules,
+    /// `devices.jobs`: the part of each device in jobs.
+    Jobs,
+}
+
+impl Source {
+    /// Returns the name after `devices`, if there is one.
+    pub(super) fn name(self) -> Option<&'static str> {
+        match self {
+            Source::Devices => None,
+            Source::Modules => Some("modules"),
+            Source::Jobs => Some("jobs"),
+        }
+    }
 }
 
 /// Path to a value in a twin. Never empty.
@@ -112,8 +125,8 @@ pub(super) enum ArithmeticOperator {
 }
 
 impl Query {
-    /// Returns `true` if the rows are whole twins.
-    pub(crate) fn returns_twins(&self) -> bool {
+    /// Returns `true` if the rows are whole items.
+    pub(crate) fn returns_whole_items(&self) -> bool {
         self.columns == Columns::Whole
     }
 

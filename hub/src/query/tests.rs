@@ -240,12 +240,9 @@ fn a_syntax_error_has_its_position_and_the_expected_token() {
         ("SELECT *", "character 9: expected FROM, found the end of the query"),
         (
             "SELECT * FROM twins",
-            "character 15: expected `devices` or `devices.modules`, found `twins`",
+            "character 15: expected `devices`, `devices.modules` or `devices.jobs`, found `twins`",
         ),
-        (
-            "SELECT * FROM devices.jobs",
-            "character 15: `devices.jobs` is not supported; this hub runs no jobs",
-        ),
+        ("SELECT jobId FROM devices.jobs", "character 8: `devices.jobs` supports `*` only"),
         (
             "SELECT * FROM devices WHERE",
             "character 28: expected a property, a value or `(`, found the end of the query",

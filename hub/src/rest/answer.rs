@@ -6,10 +6,11 @@
 use axum::http::header::{CONTENT_TYPE, ETAG};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use protocol::error::{BodyShape, ErrorCode, HubError};
+use protocol::error::{BodyShape, ErrorCode, HubError, text_body};
 use protocol::rest::HEADER_ERROR_CODE;
 use serde::Serialize;
 
+use crate::refusal::Refusal;
 use crate::stamps::{now, tracking_id};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -39,13 +40,15 @@ pub(super) fn json_with_etag(value: &impl Serialize, etag: &str) -> ApiResult {
 pub(super) struct ApiError {
     error: HubError,
     status: StatusCode,
+    /// The name of an error without a documented code.
+    name: Option<&'static str>,
 }
 
 impl ApiError {
     /// Returns an error with the given status and the code [`ErrorCode::InvalidOperation`],
     /// for cases without a code in IoT Hub, such as unsupported paths.
     pub(super) fn with_status(status: StatusCode, message: &str) -> ApiError {
-        ApiError { error: HubError::new(ErrorCode::InvalidOperation, message), status }
+        ApiError { error: HubError::new(ErrorCode::InvalidOperation, message), status, name: None }
     }
 
     /// Returns the error of an invalid request.
@@ -58,16 +61,32 @@ impl From<HubError> for ApiError {
     fn from(error: HubError) -> ApiError {
         let status = StatusCode::from_u16(error.code.http_status())
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        ApiError { error, status }
+        ApiError { error, status, name: None }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> ApiError {
+        match refusal {
+            Refusal::Hub(error) => error.into(),
+            Refusal::Named { status, name, message } => {
+                let error = HubError::new(ErrorCode::InvalidOperation, message);
+                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+                ApiError { error, status, name: Some(name) }
+            }
+        }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let HubError { code, .. } = self.error;
-        let body = self.error.to_body(shape(code), &tracking_id(), &now());
-        let name = HeaderName::from_static(HEADER_ERROR_CODE);
-        let headers = [(CONTENT_TYPE, JSON), (name, HeaderValue::from_static(code.name()))];
+        let HubError { code, message, .. } = &self.error;
+        let body = match self.name {
+            Some(name) => text_body(name, message, &tracking_id(), &now()),
+            None => self.error.to_body(shape(*code), &tracking_id(), &now()),
+        };
+        let name = HeaderValue::from_static(self.name.unwrap_or(code.name()));
+        let headers = [(CONTENT_TYPE, JSON), (HeaderName::from_static(HEADER_ERROR_CODE), name)];
         (self.status, headers, body).into_response()
     }
 }
@@ -79,11 +98,11 @@ pub(super) fn with_parsable_error(response: Response) -> Response {
     }
     let message = "the path or its query cannot be parsed";
     let error = HubError::new(ErrorCode::ArgumentInvalid, message);
-    ApiError { error, status: response.status() }.into_response()
+    ApiError { error, status: response.status(), name: None }.into_response()
 }
 
-/// Returns the format of an error: text for errors of the registry and of twins, JSON for
-/// all others. The Node client recognises a missing device only in the text format.
+/// Returns the format of an error: text for errors of the registry, of twins and of jobs,
+/// JSON for all others. The Node client recognises a missing device only in the text format.
 fn shape(code: ErrorCode) -> BodyShape {
     match code {
         ErrorCode::DeviceNotFound
@@ -93,7 +112,11 @@ fn shape(code: ErrorCode) -> BodyShape {
         | ErrorCode::PreconditionFailed
         | ErrorCode::IotHubUnauthorizedAccess
         | ErrorCode::TooManyDevices
-        | ErrorCode::TooManyModulesOnDevice => BodyShape::Text,
+        | ErrorCode::TooManyModulesOnDevice
+        | ErrorCode::GenericBadRequest
+        | ErrorCode::JobNotFound
+        | ErrorCode::JobAlreadyExists
+        | ErrorCode::ThrottlingMaxActiveJobCountExceeded => BodyShape::Text,
         _ => BodyShape::Json,
     }
 }

@@ -148,6 +148,6 @@ impl Rest {
     fn import_twin(&self, owner: &Owner, item: &Value, if_match: &IfMatch) -> Result<(), HubError> {
         let body = item.as_object().cloned().unwrap_or_else(Map::new);
         let change = TwinChange::parse(body)?;
-        self.write_twin(owner, TwinWrite::Merge, change, if_match).map(drop)
+        self.twins.write(owner, TwinWrite::Merge, change, if_match).map(drop)
     }
 }

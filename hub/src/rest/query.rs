@@ -1,6 +1,6 @@
 //! Handler of queries, which returns one page at a time.
 //!
-//! The continuation token contains the id of the last twin on the previous page. The hub
+//! The continuation token contains the id of the last item on the previous page. The hub
 //! keeps no state between pages, so tokens never expire.
 
 use std::str::FromStr;
@@ -40,7 +40,11 @@ pub(super) async fn run(
     let text = body.get("query").and_then(Value::as_str);
     let text = text.ok_or_else(|| ApiError::invalid("`query` is missing or not a string"))?;
     let query = query::parse(text).map_err(|error| ApiError::invalid(error.to_string()))?;
-    let item_type = if query.returns_twins() { "Twin" } else { "Raw" };
+    let item_type = match (query.returns_whole_items(), query.source()) {
+        (false, _) => "Raw",
+        (true, Source::Jobs) => "DeviceJob",
+        (true, Source::Devices | Source::Modules) => "Twin",
+    };
     let rows = rows(&headers)?;
     let start = continuation(&headers)?;
     let state = Arc::clone(&rest.state);
@@ -67,6 +71,14 @@ fn page(
     start: &Continuation,
     rows: usize,
 ) -> (Vec<Value>, Option<Continuation>) {
+    if query.source() == Source::Jobs {
+        let parts = state.device_jobs_after(start.after.as_deref());
+        let parts = parts.into_iter().map(|(key, part)| (key, Arc::new(serde_json::json!(*part))));
+        let page = query.page(parts, start.returned, rows);
+        let next =
+            page.next.map(|next| Continuation { after: next.after, returned: next.returned });
+        return (page.rows, next);
+    }
     let after = start.after.as_deref().and_then(Owner::parse);
     let twins = state
         .after(after.as_ref())
@@ -81,7 +93,7 @@ fn page(
     (page.rows, next)
 }
 
-fn rows(headers: &HeaderMap) -> Result<usize, ApiError> {
+pub(super) fn rows(headers: &HeaderMap) -> Result<usize, ApiError> {
     let Some(value) = headers.get(HEADER_MAX_ITEM_COUNT) else { return Ok(DEFAULT_ROWS) };
     let wanted = value.to_str().ok().and_then(|text| text.trim().parse().ok());
     match wanted {
@@ -106,7 +118,7 @@ fn unknown_continuation() -> ApiError {
 /// Continuation token of a page. Opaque to callers.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Continuation {
-    /// Last twin on the previous page: `DEVICE` or `DEVICE/MODULE`.
+    /// Last item on the previous page: `DEVICE`, `DEVICE/MODULE` or `JOB/DEVICE`.
     after: Option<String>,
     /// Number of rows on all previous pages.
     returned: usize,

@@ -1,6 +1,8 @@
 //! Tests of the REST API without a socket: permissions and refused requests.
 
+mod configurations;
 mod identities;
+mod jobs;
 mod twins;
 
 use std::sync::Arc;
@@ -22,6 +24,8 @@ use crate::state::State;
 /// A router with state in memory and without connected devices.
 struct Rig {
     state: Arc<State>,
+    rest: Rest,
+    stop: CancellationToken,
     router: Router,
 }
 
@@ -38,10 +42,9 @@ impl Rig {
     }
 
     fn over(state: Arc<State>) -> Rig {
-        let faults = Arc::new(Faults::default());
-        let sessions = Arc::new(Sessions::new(Arc::clone(&faults), Arc::clone(state.events())));
-        let methods = Arc::new(Methods::new(Arc::clone(&sessions), Arc::clone(&faults)));
-        Rig { router: router(Arc::clone(&state), sessions, methods, faults), state }
+        let stop = CancellationToken::new();
+        let rest = Rest::without_devices(Arc::clone(&state), &stop);
+        Rig { router: router(rest.clone()), rest, stop, state }
     }
 
     fn token(&self, policy: &str, resource: &str, expiry: u64) -> String {
@@ -260,7 +263,7 @@ async fn unknown_paths_and_malformed_bodies_return_api_errors() {
         (Method::POST, "/twins/d1/methods", "[]".to_owned(), 400),
         (Method::PATCH, "/twins/d1", String::new(), 400),
         (Method::POST, "/twins/d1/methods", " ".repeat(300_000), 413),
-        (Method::PUT, "/jobs/v2/job01", "{}".to_owned(), 404),
+        (Method::PUT, "/jobs/v2/job01", "{}".to_owned(), 400),
         (Method::POST, "/devices/d1/messages/deviceBound", String::new(), 404),
         (Method::GET, "/nothing", String::new(), 404),
         (Method::DELETE, "/twins/d1", String::new(), 405),

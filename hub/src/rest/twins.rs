@@ -1,10 +1,7 @@
 //! Handlers that read, patch and replace the twins of devices and modules.
 
-use std::sync::Arc;
-
 use axum::extract::{Path, State as Extract};
 use axum::http::HeaderMap;
-use protocol::error::HubError;
 
 use super::Rest;
 use super::answer::{ApiResult, json};
@@ -67,26 +64,6 @@ async fn write(
 ) -> ApiResult {
     let change = TwinChange::parse(body)?;
     let if_match = if_match(headers);
-    let entity = rest.run(move |rest| rest.write_twin(&owner, write, change, &if_match)).await?;
+    let entity = rest.run(move |rest| rest.twins.write(&owner, write, change, &if_match)).await?;
     json(&*entity.twin_view())
-}
-
-impl Rest {
-    /// Changes a twin and notifies its device.
-    pub(super) fn write_twin(
-        &self,
-        owner: &Owner,
-        write: TwinWrite,
-        change: TwinChange,
-        if_match: &crate::state::IfMatch,
-    ) -> Result<Arc<crate::state::Entity>, HubError> {
-        self.order.one_at_a_time(owner, || {
-            let (entity, patch) = self.state.write_twin(owner, write, change, if_match)?;
-            // Modules cannot connect to this hub.
-            if let (Some(patch), None) = (patch, &owner.module) {
-                self.sessions.push_desired(&owner.device, &patch);
-            }
-            Ok(entity)
-        })
-    }
 }

@@ -3,8 +3,6 @@
 //! Both are kept with the hub's devices and persisted in the same file. Ids are compared
 //! without case. This module does not interpret the documents.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -14,8 +12,9 @@ use protocol::provisioning::enrollment::Enrollment;
 use protocol::provisioning::service::EnrollmentKind;
 use serde::{Deserialize, Serialize};
 
-use super::store::{RecordChange, RecordKind};
-use super::{State, server_error};
+use super::State;
+use super::documents::Documents;
+use super::store::RecordKind;
 
 /// A registration and the group that admitted the device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,8 +23,6 @@ pub(crate) struct Registration {
     /// The id of the group; `None` for an individual enrollment.
     pub(crate) group: Option<String>,
 }
-
-type Documents<T> = BTreeMap<String, Arc<T>>;
 
 /// The documents of the service, by their ids in lower case.
 #[derive(Default)]
@@ -107,7 +104,8 @@ impl State {
         let mut records = self.provisioning.write();
         let documents = records.enrollments_mut(kind);
         let count = documents.len();
-        let written = self.replace(documents, record, id, |current| change(current, count))?;
+        let written =
+            self.replace(documents, record, folded(id), |current| change(current, count))?;
         drop(records);
         Ok(written.wait()?)
     }
@@ -139,46 +137,9 @@ impl State {
     ) -> Result<(), E> {
         let mut records = self.provisioning.write();
         let documents = &mut records.registrations;
-        let written = self.replace(documents, RecordKind::Registration, id, change)?;
+        let written = self.replace(documents, RecordKind::Registration, folded(id), change)?;
         drop(records);
         Ok(written.wait()?)
-    }
-
-    /// Changes a document in memory and queues the change for the disk, under the lock of the
-    /// documents, so that changes are written in order.
-    fn replace<T: Serialize, E: From<HubError>>(
-        &self,
-        documents: &mut Documents<T>,
-        kind: RecordKind,
-        id: &str,
-        change: impl FnOnce(Option<&T>) -> Result<Option<T>, E>,
-    ) -> Result<QueuedChange, E> {
-        let entry = documents.entry(folded(id));
-        let key = entry.key().clone();
-        let current = match &entry {
-            Entry::Occupied(occupied) => Some(occupied.get().as_ref()),
-            Entry::Vacant(_) => None,
-        };
-        let document = change(current)?;
-        let value = document.as_ref().map(|document| {
-            serde_json::to_vec(document).expect("documents are maps with string keys")
-        });
-        match (entry, document) {
-            (entry, Some(document)) => drop(entry.insert_entry(Arc::new(document))),
-            (Entry::Occupied(occupied), None) => drop(occupied.remove()),
-            (Entry::Vacant(_), None) => {}
-        }
-        let changes = vec![RecordChange { kind, key, value }];
-        Ok(QueuedChange(self.store.as_ref().map(|store| store.write(changes))))
-    }
-}
-
-/// A change that may not be on disk yet.
-struct QueuedChange(Option<super::store::PendingWrite>);
-
-impl QueuedChange {
-    fn wait(self) -> Result<(), HubError> {
-        self.0.map_or(Ok(()), |written| written.wait().map_err(server_error))
     }
 }
 

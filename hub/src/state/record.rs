@@ -1,5 +1,6 @@
 //! The record of a device or module, and its persisted parts.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -9,6 +10,7 @@ use protocol::topic::Filter;
 use serde_json::Value;
 
 use super::identity::{AuthenticationKind, Identity};
+use super::managed::{ConfigurationStatus, Overlay};
 use super::owner::Owner;
 use super::presence::Presence;
 use super::store::{RecordChange, RecordKind};
@@ -56,6 +58,16 @@ impl Entity {
     /// Returns a service's view of the identity, including its keys.
     pub(crate) fn identity_view(&self) -> Value {
         view::identity(&self.owner, &self.identity, &self.presence)
+    }
+
+    /// Returns `true` if the overlay is in force.
+    pub(crate) fn has_overlay(&self, overlay: &Overlay) -> bool {
+        self.twin.managed.has(&self.twin.desired, overlay)
+    }
+
+    /// Returns the status of each configuration that targets the device or module.
+    pub(crate) fn configuration_statuses(&self) -> &BTreeMap<String, ConfigurationStatus> {
+        &self.twin.managed.statuses
     }
 
     /// Returns the scope of an edge device; `None` for other devices.

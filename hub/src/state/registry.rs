@@ -89,6 +89,7 @@ impl State {
         let changes = || [Part::Identity, Part::Twin].map(|part| entity.record(part)).into();
         let written = self.store.as_ref().map(|store| store.write(changes()));
         drop(registry);
+        self.count_change();
         written.map_or(Ok(()), |written| written.wait().map_err(server_error))?;
         Ok(entity)
     }
@@ -142,6 +143,7 @@ impl State {
         }
         let written = self.store.as_ref().map(|store| store.write(changes));
         drop(registry);
+        self.count_change();
         written.map_or(Ok(()), |written| written.wait().map_err(server_error))
     }
 

@@ -44,10 +44,13 @@ pub(super) enum RecordKind {
     Enrollment,
     EnrollmentGroup,
     Registration,
+    Configuration,
+    Job,
+    DeviceJob,
 }
 
 impl RecordKind {
-    const ALL: [RecordKind; 8] = [
+    const ALL: [RecordKind; 11] = [
         RecordKind::About,
         RecordKind::Policy,
         RecordKind::Identity,
@@ -56,6 +59,9 @@ impl RecordKind {
         RecordKind::Enrollment,
         RecordKind::EnrollmentGroup,
         RecordKind::Registration,
+        RecordKind::Configuration,
+        RecordKind::Job,
+        RecordKind::DeviceJob,
     ];
 
     fn name(self) -> &'static str {
@@ -68,6 +74,9 @@ impl RecordKind {
             RecordKind::Enrollment => "enrollments",
             RecordKind::EnrollmentGroup => "enrollment-groups",
             RecordKind::Registration => "registrations",
+            RecordKind::Configuration => "configurations",
+            RecordKind::Job => "jobs",
+            RecordKind::DeviceJob => "device-jobs",
         }
     }
 

@@ -11,6 +11,7 @@ use protocol::twin::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::managed::Managed;
 use crate::stamps::now;
 
 /// A persisted twin.
@@ -24,6 +25,9 @@ pub(super) struct Twin {
     /// Number of changes by services. The etag is derived from it.
     pub(super) etag: u64,
     pub(super) model_id: Option<String>,
+    /// The part that configurations manage.
+    #[serde(default, skip_serializing_if = "Managed::is_empty")]
+    pub(super) managed: Managed,
 }
 
 /// Kind of a write by a service.
@@ -118,6 +122,7 @@ impl Twin {
             version: 2,
             etag: 1,
             model_id: None,
+            managed: Managed::default(),
         }
     }
 

@@ -6,7 +6,10 @@ use protocol::error::{ErrorCode, HubError};
 use protocol::id::DeviceId;
 use protocol::twin::{DesiredPatch, DeviceTwin};
 use serde_json::{Map, Value, json};
+use tracing::warn;
 
+use super::documents::QueuedChange;
+use super::managed::Overlay;
 use super::owner::Owner;
 use super::record::{Entity, Part};
 use super::twin::{TwinChange, TwinWrite, not_allowed};
@@ -45,6 +48,40 @@ impl State {
             );
             Ok((version, &[Part::Twin]))
         })
+    }
+
+    /// Brings an overlay of configurations into force. Returns the patch that notifies the
+    /// device, and the change on its way to the disk; `None` if nothing changes.
+    pub(crate) fn overlay_twin(
+        &self,
+        owner: &Owner,
+        overlay: &Overlay,
+    ) -> Result<Option<(Option<DesiredPatch>, QueuedChange)>, HubError> {
+        if self.get(owner)?.has_overlay(overlay) {
+            return Ok(None);
+        }
+        let (changed, queued) = self.queue_change(owner, |entity| {
+            let twin = &mut entity.twin;
+            let Some(overlaid) = twin.managed.overlaid(&twin.desired, overlay, &now()) else {
+                return Ok((None, &[]));
+            };
+            (twin.desired, twin.managed) = (overlaid.desired, overlaid.managed);
+            if let Some(reason) = overlaid.refused {
+                warn!(device = %owner, %reason, "configurations exceed a limit of the twin");
+            }
+            let notification = overlaid.patch.map(|patch| {
+                twin.version += 1;
+                twin.etag += 1;
+                DesiredPatch { patch, version: twin.desired.version }
+            });
+            if let Some(DesiredPatch { patch, version }) = &notification {
+                let desired = || with_version(patch, *version);
+                let body = || json!({ "properties": { "desired": desired() } });
+                self.publish_twin(entity, TwinWrite::Merge.operation(), body);
+            }
+            Ok((Some(notification), &[Part::Twin]))
+        })?;
+        Ok(changed.map(|notification| (notification, queued)))
     }
 
     /// Changes a twin on behalf of a service. Returns the new twin and, if desired properties

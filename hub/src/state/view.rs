@@ -34,6 +34,11 @@ pub(super) fn twin(owner: &Owner, identity: &Identity, twin: &Twin, presence: &P
     set(&mut view, "modelId", twin.model_id.as_ref().map(|model| json!(model)));
     set(&mut view, "statusReason", identity.status_reason.as_ref().map(|reason| json!(reason)));
     set(&mut view, "tags", (!twin.tags.is_empty()).then(|| json!(twin.tags)));
+    let statuses = &twin.managed.statuses;
+    if !statuses.is_empty() {
+        let statuses = statuses.iter().map(|(id, status)| (id.clone(), json!({"status": status})));
+        set(&mut view, "configurations", Some(Value::Object(statuses.collect())));
+    }
     if owner.module.is_none() {
         set(&mut view, "capabilities", Some(capabilities(identity)));
         set_scopes(&mut view, owner, identity);
