@@ -1,5 +1,6 @@
 //! Conformance tests with Microsoft's unmodified Python SDKs for devices and for services, and
-//! with the Node SDKs of the Device Provisioning Service. The SDKs are installed from PyPI into a
+//! with the Node SDKs of the Device Provisioning Service. The clients of MQTT 5 are paho-mqtt 2
+//! and MQTT.js. They and the SDKs are installed from PyPI into a
 //! virtual environment, and from npm.
 //!
 //! Each test starts a rig and one of the scripts in this folder, sends commands to the
@@ -10,6 +11,7 @@ mod credentials;
 mod device;
 mod device_failures;
 mod device_with_our_service;
+mod mqtt5;
 mod node_provisioning;
 mod node_sdk;
 mod provisioning;

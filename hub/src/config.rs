@@ -4,10 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use protocol::mqtt5::ConnectionProfile;
 use rustls::server::VerifierBuilderError;
 use trust::TrustError;
 
 use crate::ca::CaError;
+use crate::custom_topic::CustomTopic;
 use crate::state::StateError;
 
 /// Addresses, names, storage and limits of a hub.
@@ -43,6 +45,12 @@ pub struct HubConfig {
     /// Time after which configurations are evaluated again if twins have changed; one second by
     /// default, and five minutes in Azure. A changed configuration is evaluated at once.
     pub evaluate_every: Duration,
+    /// The connection profile of all devices. By default, the CONNECT of a device selects MQTT
+    /// 3.1.1 (`classic`) or MQTT 5 (`mqttV5`).
+    pub profile: Option<ConnectionProfile>,
+    /// Topics to which devices of MQTT 5 can publish device-to-cloud messages, in addition to
+    /// those of the profile.
+    pub custom_topics: Vec<CustomTopic>,
     /// Maximum number of open connections.
     pub max_connections: usize,
 }
@@ -62,6 +70,8 @@ impl Default for HubConfig {
             provisioning_retry_after: Duration::from_secs(1),
             certificate_lifetime: Duration::from_secs(30 * 86_400),
             evaluate_every: Duration::from_secs(1),
+            profile: None,
+            custom_topics: Vec::new(),
             max_connections: 50_000,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use bytes::BytesMut;
 use protocol::configuration::Configuration;
 use protocol::job::Job;
 use protocol::twin::{MAX_SECTION_BYTES, MAX_TAGS_BYTES, size};
@@ -10,24 +11,28 @@ use tokio_util::sync::CancellationToken;
 
 use crate::configurations::WriteCondition;
 use crate::faults::{ControlRequest, FaultJson, Faults};
-use crate::mqtt;
-use crate::query;
 use crate::rest::{self, Rest};
 use crate::state::{IdentityRequest, IfMatch, Owner, State, TwinChange, TwinWrite};
+use crate::{mqtt, mqtt5, query};
 
 static STATE: LazyLock<Arc<State>> = LazyLock::new(|| {
     State::open(None, vec!["localhost".to_owned()]).expect("a state in memory can be opened")
 });
 
-/// Decodes packets until the bytes end or are malformed, and returns the number of packets.
+/// Decodes packets of both versions of MQTT until the bytes end or are malformed, and returns
+/// the larger number of packets. For fuzzing only.
 #[must_use]
 pub fn read_packets(bytes: &[u8]) -> usize {
-    let mut buffer = bytes::BytesMut::from(bytes);
+    let mut buffer = BytesMut::from(bytes);
     let mut packets = 0;
     while let Ok(Some(_)) = mqtt::decode(&mut buffer) {
         packets += 1;
     }
-    packets
+    let (mut buffer, mut packets_of_5) = (BytesMut::from(bytes), 0);
+    while let Ok(Some(_)) = mqtt5::decode(&mut buffer) {
+        packets_of_5 += 1;
+    }
+    packets.max(packets_of_5)
 }
 
 /// Runs a query over two twins, parses the continuation token, and returns the number of

@@ -1,6 +1,6 @@
 //! A stand-in for Azure IoT Hub, for development and tests.
 //!
-//! [`Hub::start`] opens ports on the loopback interface. It serves MQTT 3.1.1 over TLS to
+//! [`Hub::start`] opens ports on the loopback interface. It serves MQTT 3.1.1 and MQTT 5 over TLS to
 //! devices and the REST API to services, compatible with the official SDKs.
 //! [`Hub::stop`], or dropping the hub, closes the ports. State is kept in memory or
 //! persisted in a folder. The hub has its own certificate authority.
@@ -29,6 +29,7 @@
 //! * `credentials`: issuance of certificates over sessions.
 //! * `config`: configuration and start errors.
 //! * `configurations`: automatic configurations of devices.
+//! * `custom_topic`: custom topics of device-to-cloud messages.
 //! * `events`: events for listeners, each with a bounded queue.
 //! * `faults`: fault injection.
 //! * `fuzzing`: entry points for fuzzing.
@@ -36,7 +37,7 @@
 //! * `refusal`: refused requests without a documented code.
 //! * `stamps`: timestamps and tracking ids.
 //! * `policy`: shared access policies and their permissions.
-//! * `mqtt`: MQTT 3.1.1 packets.
+//! * `mqtt`, `mqtt5`: packets of MQTT 3.1.1 and of MQTT 5.
 //! * `query`: the query language over twins.
 //! * `state`: identities, twins and subscriptions, in memory and on disk.
 //! * `telemetry`: device-to-cloud messages.
@@ -48,10 +49,8 @@
 //! * `body`: bodies of HTTP requests.
 //! * `rest`: the REST API for services.
 //! * `peer`: the client of a connection.
-//! * `provisioning`: the Device Provisioning Service.
-//! * `provisioning_api`: the Device Provisioning Service over HTTPS.
-//! * `websocket`: MQTT over WebSocket.
-//! * `listener`: TLS and protocol detection.
+//! * `provisioning`, `provisioning_api`: the Device Provisioning Service, and over HTTPS.
+//! * `websocket`, `listener`: MQTT over WebSocket; TLS and protocol detection.
 //! * `sockets`: opening of the ports.
 
 mod body;
@@ -60,6 +59,7 @@ mod certificates;
 mod config;
 mod configurations;
 mod credentials;
+mod custom_topic;
 mod events;
 mod faults;
 #[doc(hidden)]
@@ -68,6 +68,7 @@ mod jobs;
 mod listener;
 mod methods;
 mod mqtt;
+mod mqtt5;
 mod peer;
 mod policy;
 mod provisioning;
@@ -89,15 +90,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::Request;
 use axum::middleware::from_fn_with_state;
-use axum::routing::any;
 use protocol::connection_string::{
     DeviceConnectionString, DeviceCredential, ServiceConnectionString,
 };
 use protocol::error::HubError;
 use protocol::host_name::HostName;
 use protocol::id::DeviceId;
+use protocol::mqtt5::ReasonCode;
 use tokio::sync::{Semaphore, broadcast};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -105,6 +105,7 @@ use tokio_util::task::TaskTracker;
 
 pub use ca::CaError;
 pub use config::{HubConfig, StartError};
+pub use custom_topic::{CustomTopic, CustomTopicError};
 pub use faults::{Effect, Fault, FaultError, Faults, Forget, Refused, Step};
 pub use provisioning::Provisioning;
 pub use state::StateError;
@@ -208,9 +209,10 @@ impl Hub {
             provisioning: Arc::clone(&provisioning),
             credentials,
             token_grace: config.token_grace,
+            profile: config.profile,
+            custom_topics: config.custom_topics.into(),
         };
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let for_websocket = context.clone();
         let api = ProvisioningApi {
             provisioning: Arc::clone(&provisioning),
             state: Arc::clone(&state),
@@ -224,12 +226,7 @@ impl Hub {
         tasks.spawn(configurations.serve(config.evaluate_every, stop.clone()));
         rest.jobs.resume();
         let router = rest::router(rest)
-            .route(
-                protocol::topic::WEBSOCKET_PATH,
-                any(move |request: Request| {
-                    websocket::upgrade(for_websocket.clone(), running.clone(), request)
-                }),
-            )
+            .route(protocol::topic::WEBSOCKET_PATH, websocket::route(context.clone(), running))
             .layer(from_fn_with_state(api, provisioning_api::serve));
         let listener = Listener {
             context,
@@ -276,8 +273,7 @@ impl Hub {
         self.connect_port
     }
 
-    /// Returns the certificate of the hub's authority, which clients have to trust, in PEM
-    /// format.
+    /// Returns the certificate of the hub's authority in PEM, which clients have to trust.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
@@ -321,10 +317,10 @@ impl Hub {
         self.sessions.end(id, Ending::Dropped)
     }
 
-    /// Returns the faults of this hub.
-    #[must_use]
-    pub fn faults(&self) -> &Faults {
-        &self.faults
+    /// Ends the device's connection, with MQTT 5 by a DISCONNECT with this reason. Returns `true`
+    /// if the device was connected.
+    pub fn disconnect(&self, id: &DeviceId, reason: ReasonCode) -> bool {
+        self.sessions.end(id, Ending::Disconnected(reason))
     }
 
     /// Silences the device's connection, as if the network had lost the route: the hub
@@ -343,7 +339,13 @@ impl Hub {
     /// Simulates a restart: ends every connection, refuses new ones for `down`, and loses
     /// the state in `forget`. The ports stay open.
     pub fn restart(&self, down: Duration, forget: Forget) -> Result<(), HubError> {
-        self.sessions.restart(down, || self.state.forget(forget))
+        self.sessions.restart(down, forget, || self.state.forget(forget))
+    }
+
+    /// Returns the faults of this hub.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// Returns `true` if the device is connected.

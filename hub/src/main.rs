@@ -10,12 +10,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use behaviour_hub::{Hub, HubConfig};
+use behaviour_hub::{CustomTopic, Hub, HubConfig};
 use ca_file::CaFile;
 use clap::{Parser, Subcommand};
 use command_error::CommandError;
 use program::{Completions, LogFilter, Signals, duration};
 use protocol::id::DeviceId;
+use protocol::mqtt5::ConnectionProfile;
 use serde_json::json;
 
 /// Targets of the log: the crates that log.
@@ -87,6 +88,14 @@ struct Arguments {
     /// Device to register at start; may be repeated
     #[arg(long = "device", value_name = "ID")]
     devices: Vec<DeviceId>,
+    /// Connection profile of all devices: `classic` (MQTT 3.1.1) or `mqttV5` (MQTT 5, preview).
+    /// By default, devices of both profiles can connect
+    #[arg(long, value_name = "PROFILE")]
+    profile: Option<ConnectionProfile>,
+    /// Topic of messages from devices with MQTT 5, such as `factory/{deviceId}/alerts`; may be
+    /// repeated
+    #[arg(long = "custom-topic", value_name = "TOPIC")]
+    custom_topics: Vec<CustomTopic>,
     /// Additional name of the hub; may be repeated
     #[arg(long = "host-name", value_name = "NAME")]
     host_names: Vec<String>,
@@ -152,6 +161,8 @@ async fn run(arguments: Arguments) -> Result<(), CommandError> {
         certificate_lifetime: arguments.certificate_lifetime,
         evaluate_every: arguments.evaluate_every,
         host_names: arguments.host_names,
+        profile: arguments.profile,
+        custom_topics: arguments.custom_topics,
         ..HubConfig::default()
     })
     .await?;

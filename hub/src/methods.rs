@@ -4,6 +4,9 @@
 //! which the session passes to [`Methods::answer`]. Answers are matched by device, not by
 //! connection, so a device can answer after it has reconnected.
 
+mod handshake;
+mod outcome;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,14 +24,14 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::events::{EventData, EventKind, data};
 use crate::faults::{Faults, Step};
 use crate::mqtt::Outbound;
-use crate::sessions::{MethodRoute, Outlet, Sessions};
+use crate::sessions::{MethodLink, MethodRoute, Sessions};
+pub(crate) use handshake::DeviceStep;
+use handshake::Handshakes;
+pub(crate) use outcome::{MethodOutcome, method_outcome};
 
 /// Maximum number of methods in flight for each device, to limit memory. IoT Hub has a similar
 /// limit but does not publish the number.
 const MAX_IN_FLIGHT: usize = 20_000;
-
-/// Outcome of a method: the device's answer, or an error of the hub.
-pub(crate) type MethodOutcome = Result<MethodResult, HubError>;
 
 /// The methods in flight, by device and request id.
 pub(crate) struct Methods {
@@ -36,6 +39,8 @@ pub(crate) struct Methods {
     faults: Arc<Faults>,
     pending: Mutex<HashMap<DeviceId, PendingAnswers>>,
     next_rid: AtomicU64,
+    /// The methods in flight of devices with MQTT 5.
+    handshakes: Handshakes,
 }
 
 type PendingAnswers = HashMap<RequestId, oneshot::Sender<MethodOutcome>>;
@@ -46,7 +51,13 @@ impl Methods {
         // before a restart could match a later call. The time is a fallback.
         let start = getrandom::u32().unwrap_or_else(|_| jiff::Timestamp::now().as_second() as u32);
         let next_rid = AtomicU64::new(u64::from(start) << 20);
-        Methods { sessions, faults, pending: Mutex::default(), next_rid }
+        Methods {
+            sessions,
+            faults,
+            pending: Mutex::default(),
+            next_rid,
+            handshakes: Handshakes::default(),
+        }
     }
 
     /// Calls a method. Waits for the device to subscribe until the request's connect
@@ -61,21 +72,19 @@ impl Methods {
 
     async fn call(&self, id: &DeviceId, request: &MethodRequest) -> MethodOutcome {
         let deadline = Instant::now() + request.connect_timeout;
-        let (outlet, serial) = loop {
-            let mut ready = match self.sessions.method_route(id) {
-                MethodRoute::Ready(outlet, serial) => break (outlet, serial),
-                MethodRoute::NotReady(ready) => ready,
-            };
-            if timeout_at(deadline, ready.wait_for(|ready| *ready)).await.is_err() {
-                return Err(not_online(request.connect_timeout));
+        let link = match self.route(id, deadline).await {
+            Some(link) if link.in_flight.is_some() => {
+                return self.invoke_in_steps(id, request, deadline).await;
             }
+            Some(link) => link,
+            None => return Err(not_online(request.connect_timeout)),
         };
         let (pending, answer) = self.register(id)?;
         let topic = HubTopic::Method { name: request.name.clone(), rid: pending.rid.clone() };
         let (topic, body) = (topic.to_string(), request.payload.get());
         let packet = Outbound::Publish { topic: &topic, payload: body.as_bytes() }.encode();
         let answered = timeout(request.response_timeout, async {
-            self.send(id, outlet, serial, packet).await;
+            self.send(id, link, Step::Method, packet).await;
             answer.await
         });
         match answered.await {
@@ -84,16 +93,28 @@ impl Methods {
         }
     }
 
-    /// Sends a method, and waits while the queue is full. If the session ends, the call
-    /// times out.
+    /// Waits until `deadline` for the device to be ready for methods.
+    async fn route(&self, id: &DeviceId, deadline: Instant) -> Option<MethodLink> {
+        loop {
+            let mut ready = match self.sessions.method_route(id) {
+                MethodRoute::Ready(link) => return Some(link),
+                MethodRoute::NotReady(ready) => ready,
+            };
+            // The channel cannot close, since the sessions hold its sender.
+            let _ = timeout_at(deadline, ready.wait_for(|ready| *ready)).await.ok()?;
+        }
+    }
+
+    /// Sends a packet of a method, and waits while the queue is full. If the session ends, the
+    /// call times out.
     ///
-    /// Takes the outlet by value to drop it before the wait for the answer, since an ending
+    /// Takes the link by value to drop it before the wait for the answer, since an ending
     /// session waits for its outlets.
-    async fn send(&self, id: &DeviceId, outlet: Outlet, serial: u64, packet: bytes::Bytes) {
-        let handling = self.faults.handling(Step::Method, Some(id));
-        let _ = outlet.send(packet, handling).await;
+    async fn send(&self, id: &DeviceId, link: MethodLink, step: Step, packet: bytes::Bytes) {
+        let handling = self.faults.handling(step, Some(id));
+        let _ = link.outlet.send(packet, handling).await;
         if handling.drops_connection() {
-            self.sessions.drop_session(id, serial);
+            self.sessions.drop_session(id, link.serial);
         }
     }
 

@@ -12,7 +12,8 @@ mod sent;
 
 use bytes::Bytes;
 
-pub(crate) use decode::decode;
+pub(crate) use decode::{Body, PacketType, decode, first_level, take_packet};
+pub(crate) use encode::{put_binary, put_length};
 pub(crate) use sent::SentPacket;
 
 pub(crate) use protocol::topic::MAX_PACKET_BYTES;
@@ -135,10 +136,18 @@ pub(crate) enum Malformed {
     Topic,
     #[error("filter is missing or empty")]
     Filter,
-    #[error("protocol name is neither MQTT nor MQIsdp")]
+    #[error("protocol name or level of another protocol than MQTT")]
     Protocol,
     #[error("CONNECT with the flags {0:#010b}")]
     ConnectFlags(u8),
+    #[error("topic alias, which this hub does not offer")]
+    TopicAlias,
+    #[error("{packet} with the property {property:#04x}, which it cannot have")]
+    Property { packet: &'static str, property: u8 },
+    #[error("{packet} with a repeated property {property:#04x}")]
+    Repeated { packet: &'static str, property: u8 },
+    #[error("{packet} with an invalid value of the property {property:#04x}")]
+    PropertyValue { packet: &'static str, property: u8 },
 }
 
 impl std::fmt::Debug for Connect {

@@ -2,11 +2,13 @@
 //!
 //! [`serve`] accepts any byte stream, such as TLS, WebSocket or a pipe in a test. It reads
 //! and answers packets in order; a separate task writes the queued packets. An invalid
-//! packet ends the connection without an answer, since MQTT 3.1.1 does not define one.
+//! packet ends the connection without an answer, since MQTT 3.1.1 does not define one. The
+//! CONNECT selects the version of MQTT; sessions with MQTT 5 are in `mqtt5`.
 
 mod accept;
 mod credentials;
 mod messages;
+mod mqtt5;
 mod outbox;
 mod registration;
 
@@ -16,6 +18,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use program::chain;
 use protocol::id::DeviceId;
+use protocol::mqtt5::{ConnectionProfile, ReasonCode};
 use protocol::topic::Filter;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::{broadcast, oneshot, watch};
@@ -24,9 +27,12 @@ use tracing::info;
 
 use crate::certificates::DeviceAuthorities;
 use crate::credentials::Credentials;
+use crate::custom_topic::CustomTopic;
+use crate::events::EventKind;
 use crate::faults::{ConnectionFate, Faults, Handling, Step};
 use crate::methods::Methods;
-use crate::mqtt::{Inbound, Malformed, Outbound, Will, decode};
+use crate::mqtt::{Inbound, Malformed, Outbound, Will, decode, first_level};
+use crate::mqtt5::LEVEL;
 use crate::peer::Peer;
 use crate::provisioning::Provisioning;
 use crate::sessions::{Ending, Outlet, Sessions, Tap};
@@ -48,6 +54,19 @@ pub(crate) struct SessionContext {
     pub(crate) credentials: Arc<Credentials>,
     /// Time for which a connection outlives its token.
     pub(crate) token_grace: Duration,
+    /// The profile of all devices; `None` accepts both.
+    pub(crate) profile: Option<ConnectionProfile>,
+    /// Topics of device-to-cloud messages in addition to those of MQTT 5.
+    pub(crate) custom_topics: Arc<[CustomTopic]>,
+}
+
+impl SessionContext {
+    /// Publishes a device-to-cloud message to all listeners.
+    fn publish(&self, message: TelemetryMessage) {
+        self.state.events().publish(EventKind::Telemetry, &message.device, || message.to_event());
+        // Fails if there is no receiver.
+        let _ = self.telemetry.send(message);
+    }
 }
 
 /// Time limit for the CONNECT of a new connection.
@@ -75,6 +94,9 @@ pub(crate) enum SessionEnd {
     Malformed(#[from] Malformed),
     #[error("{0}")]
     Misused(String),
+    /// A violation of MQTT 5 or its profile, which a DISCONNECT names.
+    #[error("{text}")]
+    Violation { reason: ReasonCode, text: String },
     #[error("refused: {0}")]
     Refused(String),
     #[error("the token has expired")]
@@ -96,6 +118,15 @@ where
     let silence = watch::Sender::new(None);
     let outbox = Outbox::start(writer, silence.subscribe());
     let outlet = Outlet::new(outbox.queue(), silence);
+    let until = Instant::now() + CONNECT_TIMEOUT;
+    if let Ok(LEVEL) = packets.read(until, |buffer| first_level(buffer)).await {
+        let silent = mqtt5::serve(&context, peer, &mut packets, outlet).await;
+        outbox.finish().await;
+        if !silent {
+            packets.drain().await;
+        }
+        return;
+    }
     let connect = match accept::connect(&mut packets, &outlet).await {
         Ok(connect) => connect,
         Err(end) => {
@@ -137,9 +168,18 @@ struct Packets<R> {
 
 impl<R: AsyncRead + Unpin> Packets<R> {
     async fn next(&mut self, until: Instant) -> Result<Inbound, SessionEnd> {
+        self.read(until, decode).await
+    }
+
+    /// Reads until `decode` returns a value.
+    async fn read<T>(
+        &mut self,
+        until: Instant,
+        decode: impl Fn(&mut BytesMut) -> Result<Option<T>, Malformed>,
+    ) -> Result<T, SessionEnd> {
         loop {
-            if let Some(packet) = decode(&mut self.buffer)? {
-                return Ok(packet);
+            if let Some(decoded) = decode(&mut self.buffer)? {
+                return Ok(decoded);
             }
             match timeout_at(until, self.reader.read_buf(&mut self.buffer)).await {
                 Err(_) => return Err(SessionEnd::Silent),

@@ -7,8 +7,11 @@
 //! This module does not handle sockets. It represents a session by a queue of packets, its
 //! subscriptions and a channel that ends it.
 
+mod in_flight;
+mod mqtt5;
 mod outlet;
 mod tap;
+mod wire;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,6 +21,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use protocol::id::DeviceId;
+use protocol::mqtt5::ReasonCode;
 use protocol::topic::{Filter, HubTopic};
 use protocol::twin::DesiredPatch;
 use tokio::sync::{oneshot, watch};
@@ -25,10 +29,14 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::events::Events;
-use crate::faults::{ConnectionFate, Faults, Handling, Step};
+use crate::faults::{ConnectionFate, Faults, Forget, Handling, Step};
 use crate::mqtt::Outbound;
+pub(crate) use in_flight::InFlight;
+use mqtt5::KeptSession;
+pub(crate) use mqtt5::{MAX_SESSION_EXPIRY, Mqtt5Wire};
 pub(crate) use outlet::Outlet;
 pub(crate) use tap::Tap;
+pub(crate) use wire::SessionWire;
 
 /// Capacity of the packet queue of each connection.
 pub(crate) const QUEUE_PACKETS: usize = 1024;
@@ -50,6 +58,8 @@ pub(crate) struct Sessions {
 
 struct DeviceSlot {
     live: Option<LiveSession>,
+    /// The session of MQTT 5 that outlives its connection.
+    kept: Option<KeptSession>,
     /// `true` while the device is connected and subscribed to methods.
     ready: watch::Sender<bool>,
     /// Times of recent connections, oldest first.
@@ -59,7 +69,7 @@ struct DeviceSlot {
 struct LiveSession {
     serial: u64,
     outlet: Outlet,
-    filters: Vec<Filter>,
+    wire: SessionWire,
     end: oneshot::Sender<Ending>,
     /// Expiry of the token, in Unix seconds.
     expiry_unix: u64,
@@ -78,6 +88,8 @@ pub(crate) enum Ending {
     Dropped,
     /// Token that a fault has expired.
     Expired,
+    /// DISCONNECT with this reason, by a fault.
+    Disconnected(ReasonCode),
     /// Stopping hub.
     Stopping,
 }
@@ -90,11 +102,19 @@ pub(crate) struct OpenedSession {
 
 /// Availability of a device for methods.
 pub(crate) enum MethodRoute {
-    /// Connected and subscribed device, with the outlet and the serial number of its session.
-    Ready(Outlet, u64),
+    /// Connected and subscribed device.
+    Ready(MethodLink),
     /// Device that is not connected or not subscribed. The receiver's value becomes `true` once
     /// the device is both.
     NotReady(watch::Receiver<bool>),
+}
+
+/// The way to a device that accepts methods.
+pub(crate) struct MethodLink {
+    pub(crate) outlet: Outlet,
+    pub(crate) serial: u64,
+    /// The unacknowledged messages of a session of MQTT 5.
+    pub(crate) in_flight: Option<Arc<InFlight>>,
 }
 
 impl Sessions {
@@ -124,12 +144,12 @@ impl Sessions {
         &self,
         id: &DeviceId,
         outlet: Outlet,
-        filters: Vec<Filter>,
+        wire: SessionWire,
         expiry_unix: u64,
     ) -> OpenedSession {
         let serial = self.next_serial.fetch_add(1, Ordering::Relaxed);
         let (end, ended) = oneshot::channel();
-        let live = LiveSession { serial, outlet, filters, end, expiry_unix };
+        let live = LiveSession { serial, outlet, wire, end, expiry_unix };
         self.with(id, |device| {
             if let Some(previous) = device.live.replace(live) {
                 // Fails if the previous session has just ended.
@@ -143,8 +163,8 @@ impl Sessions {
     /// Replaces the subscriptions of a session.
     pub(crate) fn subscribed(&self, id: &DeviceId, serial: u64, filters: Vec<Filter>) {
         self.with(id, |device| {
-            if let Some(live) = device.live.as_mut().filter(|live| live.serial == serial) {
-                live.filters = filters;
+            if let Some(live) = device.session(serial) {
+                live.wire = SessionWire::Classic(filters);
             }
             device.update_ready();
         });
@@ -155,8 +175,7 @@ impl Sessions {
         self.with(id, |device| {
             let current = device.has_session(serial);
             if current {
-                device.live = None;
-                device.update_ready();
+                device.release();
             }
             current
         })
@@ -197,9 +216,12 @@ impl Sessions {
     }
 
     /// Ends every connection, runs `forget`, and then refuses new connections for `down`.
-    pub(crate) fn restart<T>(&self, down: Duration, forget: impl FnOnce() -> T) -> T {
+    pub(crate) fn restart<T>(&self, down: Duration, part: Forget, forget: impl FnOnce() -> T) -> T {
         self.faults.begin_outage(None);
         self.end_all();
+        if part != Forget::Nothing {
+            self.forget_kept();
+        }
         let forgotten = forget();
         self.faults.begin_outage(Some(down));
         forgotten
@@ -227,30 +249,22 @@ impl Sessions {
     /// Returns the availability of the device for methods.
     pub(crate) fn method_route(&self, id: &DeviceId) -> MethodRoute {
         self.with(id, |device| match &device.live {
-            Some(live) if live.accepts_methods() => {
-                MethodRoute::Ready(live.outlet.clone(), live.serial)
-            }
+            Some(live) if live.accepts_methods() => MethodRoute::Ready(MethodLink {
+                outlet: live.outlet.clone(),
+                serial: live.serial,
+                in_flight: live.wire.in_flight(),
+            }),
             _ => MethodRoute::NotReady(device.ready.subscribe()),
         })
     }
 
     /// Sends a change of desired properties to the device if it has subscribed to them.
     pub(crate) fn push_desired(&self, id: &DeviceId, patch: &DesiredPatch) {
-        let topic = HubTopic::Desired { version: patch.version };
-        let (text, body) = (topic.to_string(), patch.to_json().to_string());
-        let packet = Outbound::Publish { topic: &text, payload: body.as_bytes() }.encode();
         self.with(id, |device| {
-            let Some(live) = device.live.as_ref().filter(|live| live.accepts(&topic)) else {
-                return;
-            };
+            let Some(live) = &device.live else { return };
+            let Some(packet) = live.wire.desired(id, patch) else { return };
             let handling = self.faults.handling(Step::Desired, Some(id));
-            if !handling.delay.is_zero() {
-                let outlet = live.outlet.clone();
-                // Fails if the connection has ended in the meantime.
-                tokio::spawn(async move { outlet.send(packet, handling).await.ok() });
-            } else {
-                device.send(id, &packet, handling);
-            }
+            device.send_later(id, packet, handling);
         });
     }
 
@@ -285,15 +299,35 @@ impl Sessions {
 
 impl DeviceSlot {
     fn new() -> DeviceSlot {
-        DeviceSlot { live: None, ready: watch::Sender::new(false), connects: Vec::new() }
+        DeviceSlot {
+            live: None,
+            kept: None,
+            ready: watch::Sender::new(false),
+            connects: Vec::new(),
+        }
     }
 
     fn has_session(&self, serial: u64) -> bool {
         self.live.as_ref().is_some_and(|live| live.serial == serial)
     }
 
+    fn session(&mut self, serial: u64) -> Option<&mut LiveSession> {
+        self.live.as_mut().filter(|live| live.serial == serial)
+    }
+
     fn is_subscribed(&self, topic: &HubTopic) -> bool {
-        self.live.as_ref().is_some_and(|live| live.accepts(topic))
+        self.live.as_ref().is_some_and(|live| live.wire.accepts(topic))
+    }
+
+    /// Queues a packet after the delay of its handling.
+    fn send_later(&mut self, id: &DeviceId, packet: Bytes, handling: Handling) {
+        let Some(live) = self.live.as_ref().filter(|_| !handling.delay.is_zero()) else {
+            self.send(id, &packet, handling);
+            return;
+        };
+        let outlet = live.outlet.clone();
+        // Fails if the connection has ended in the meantime.
+        tokio::spawn(async move { outlet.send(packet, handling).await.ok() });
     }
 
     /// Queues a packet, and ends the session if its queue is full or the handling requires it.
@@ -311,10 +345,23 @@ impl DeviceSlot {
     }
 
     fn end(&mut self, ending: Ending) -> bool {
-        let Some(live) = self.live.take() else { return false };
-        let _ = live.end.send(ending);
-        self.update_ready();
+        let Some(end) = self.release() else { return false };
+        if ending == Ending::Revoked {
+            self.kept = None;
+        }
+        let _ = end.send(ending);
         true
+    }
+
+    /// Removes the session and keeps the state that outlives its connection. Returns the sender
+    /// that ends it.
+    fn release(&mut self) -> Option<oneshot::Sender<Ending>> {
+        let LiveSession { wire, end, .. } = self.live.take()?;
+        if let SessionWire::Mqtt5(wire) = wire {
+            self.kept = wire.keep();
+        }
+        self.update_ready();
+        Some(end)
     }
 
     fn update_ready(&self) {
@@ -324,12 +371,8 @@ impl DeviceSlot {
 }
 
 impl LiveSession {
-    fn accepts(&self, topic: &HubTopic) -> bool {
-        self.filters.iter().any(|filter| filter.covers(topic))
-    }
-
     fn accepts_methods(&self) -> bool {
-        self.filters.contains(&Filter::Methods)
+        self.wire.accepts_methods()
     }
 }
 

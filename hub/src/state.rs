@@ -70,6 +70,7 @@ pub(crate) use record::Entity;
 use record::{EntityParts, Part};
 use store::{NotWritten, Record, RecordChange, RecordKind, Store};
 pub(crate) use twin::{TwinChange, TwinWrite};
+pub(crate) use twins::NotReported;
 
 type Registry = BTreeMap<Owner, Arc<Entity>>;
 

@@ -11,6 +11,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, any};
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
@@ -45,12 +46,16 @@ pub(crate) struct HubTasks {
     pub(crate) stop: CancellationToken,
 }
 
-/// Answers the handshake and starts a task that serves MQTT over the WebSocket.
-pub(crate) async fn upgrade(
+/// Returns the route of the handshake.
+pub(crate) fn route<S: Clone + Send + Sync + 'static>(
     context: SessionContext,
     running: HubTasks,
-    mut request: Request,
-) -> Response {
+) -> MethodRouter<S> {
+    any(move |request: Request| upgrade(context.clone(), running.clone(), request))
+}
+
+/// Answers the handshake and starts a task that serves MQTT over the WebSocket.
+async fn upgrade(context: SessionContext, running: HubTasks, mut request: Request) -> Response {
     let has = |name: HeaderName, expected: &str| {
         let values = request.headers().get_all(name);
         let mut items = values.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));

@@ -10,12 +10,14 @@ use std::sync::OnceLock;
 use protocol::connection_string::ServiceConnectionString;
 use rig::Running;
 
+use super::mqtt5::environment;
 use super::script::Script;
 use super::sdk::{available, exclusively, run, scripts};
 
 const MANIFEST: &str = include_str!("node/package.json");
 const LOCK: &str = include_str!("node/package-lock.json");
-const SCRIPT: &str = "provisioning.js";
+const PROVISIONING: &str = "provisioning.js";
+const MQTT5: &str = "mqtt5.js";
 
 /// The installed SDKs.
 #[derive(Clone, Copy)]
@@ -50,14 +52,24 @@ impl NodeSdk {
             ("PROVISIONING_HTTPS_PORT", hub.https_port().to_string()),
             ("PROVISIONING_CONNECTION_STRING", identity.to_text_with_key()),
         ];
-        let script = self.folder.join(SCRIPT);
-        let mut script = Script::start(Path::new("node"), &[], &script, &environment);
+        self.start(PROVISIONING, &environment).await
+    }
+
+    /// Starts the rig's device, which has a certificate, with MQTT 5 and MQTT.js, on which the
+    /// SDKs are based.
+    pub(super) async fn device_with_mqtt5(self, rig: &Running) -> Script {
+        self.start(MQTT5, &environment(rig)).await
+    }
+
+    async fn start(self, script: &str, environment: &[(&str, String)]) -> Script {
+        let script = self.folder.join(script);
+        let mut script = Script::start(Path::new("node"), &[], &script, environment);
         script.wait_for("ready").await;
         script
     }
 }
 
-/// Returns the folder with the script and the installed packages, because Node looks for
+/// Returns the folder with the scripts and the installed packages, because Node looks for
 /// packages next to a script. Installs the packages unless an earlier run has installed the same
 /// ones.
 fn prepare() -> Result<PathBuf, String> {
@@ -69,7 +81,9 @@ fn prepare() -> Result<PathBuf, String> {
         let arguments = ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"];
         run(Command::new("npm").args(arguments).current_dir(folder)).map(drop)
     })?;
-    let script = scripts().join("node").join(SCRIPT);
-    fs::copy(script, folder.join(SCRIPT)).map_err(|e| format!("{SCRIPT}: {e}"))?;
+    for script in [PROVISIONING, MQTT5] {
+        let source = scripts().join("node").join(script);
+        fs::copy(source, folder.join(script)).map_err(|e| format!("{script}: {e}"))?;
+    }
     Ok(folder)
 }

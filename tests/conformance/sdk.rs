@@ -14,9 +14,13 @@ use protocol::connection_string::{
 };
 use rig::{CertificateFiles, Running};
 
+use super::mqtt5::environment;
 use super::script::Script;
 
 const REQUIREMENTS: &str = include_str!("requirements.txt");
+
+/// The client of the tests with MQTT 5, without dependencies.
+const PAHO_2: &str = "paho-mqtt==2.1.0";
 
 /// The installed SDKs.
 #[derive(Clone, Copy)]
@@ -126,6 +130,24 @@ impl Sdk {
             ("HUB_DEVICE", rig::DEVICE.to_owned()),
         ];
         let mut script = self.start("credentials.py", &environment);
+        script.wait_for("ready").await;
+        script
+    }
+
+    /// Starts the rig's device, which has a certificate, with MQTT 5 and paho-mqtt 2. The
+    /// official SDK needs version 1, so version 2 has a folder of its own.
+    pub(super) async fn device_with_mqtt5(self, rig: &Running) -> Script {
+        let folder = exclusively("conformance-paho", PAHO_2, |folder| {
+            let packages = folder.join("packages");
+            fs::remove_dir_all(&packages).ok();
+            let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+            let target = ["--no-deps", PAHO_2, "--target"];
+            run(Command::new(self.python).args(pip).args(target).arg(packages)).map(drop)
+        });
+        let packages = folder.unwrap().join("packages").to_str().unwrap().to_owned();
+        let mut environment = environment(rig).to_vec();
+        environment.push(("PYTHONPATH", packages));
+        let mut script = self.start("mqtt5.py", &environment);
         script.wait_for("ready").await;
         script
     }

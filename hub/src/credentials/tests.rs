@@ -5,7 +5,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::*;
 use crate::faults::{Effect, Fault};
-use crate::sessions::{OpenedSession, Outlet};
+use crate::sessions::{OpenedSession, Outlet, SessionWire};
 
 /// Credentials with one device, which is not connected at first.
 struct Rig {
@@ -56,7 +56,7 @@ impl Rig {
         let (queue, packets) = mpsc::channel(8);
         let outlet = Outlet::new(queue, watch::Sender::new(None));
         let filters = vec![protocol::topic::Filter::CredentialAnswers];
-        let session = self.sessions.open(&device(), outlet, filters, 0);
+        let session = self.sessions.open(&device(), outlet, SessionWire::Classic(filters), 0);
         self.credentials.subscribed(&device());
         (session, packets)
     }

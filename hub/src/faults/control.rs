@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use protocol::id::DeviceId;
+use protocol::mqtt5::ReasonCode;
 use serde::{Deserialize, Serialize};
 
 use super::fault::{DEFAULT_LIFETIME, Effect, Fault, Forget, Refused, Step};
@@ -17,6 +18,8 @@ pub(crate) enum ControlRequest {
     Fault(Fault),
     /// Ending the device's connection immediately.
     Drop(DeviceId),
+    /// Ending the device's connection immediately, with MQTT 5 by a DISCONNECT with this reason.
+    Disconnect(DeviceId, ReasonCode),
     /// Silencing the device's connection immediately.
     HalfOpen(DeviceId, Duration),
     /// Expiring the device's token immediately.
@@ -43,7 +46,9 @@ enum EffectName {
     RejectCsr,
     ExpiredChain,
     UntrustedChain,
+    StaleNonce,
     // Effects without a step, which happen immediately.
+    Disconnect,
     Drop,
     ExpireToken,
     Restart,
@@ -68,7 +73,7 @@ pub(crate) struct FaultJson {
     /// Duration of a delay, a silence or a restart, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     ms: Option<u64>,
-    /// CONNACK code of a refusal.
+    /// CONNACK code of a refusal, or reason code of a DISCONNECT.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,6 +109,11 @@ impl FaultJson {
         let Some(step) = self.step else {
             return match self.effect {
                 EffectName::Drop => Ok(ControlRequest::Drop(required(device)?)),
+                EffectName::Disconnect => {
+                    let code = self.code.filter(|code| *code == 0 || *code >= 0x80);
+                    let code = code.ok_or("`code` must be 0 or a reason code from 128")?;
+                    Ok(ControlRequest::Disconnect(required(device)?, ReasonCode(code)))
+                }
                 EffectName::HalfOpen => Ok(ControlRequest::HalfOpen(required(device)?, timed()?)),
                 EffectName::ExpireToken => Ok(ControlRequest::ExpireToken(required(device)?)),
                 EffectName::Restart => Ok(ControlRequest::Restart {
@@ -125,6 +135,7 @@ impl FaultJson {
             EffectName::Conflict => Effect::Conflict,
             EffectName::Assigning => Effect::Assigning,
             EffectName::Disable => Effect::Disable,
+            EffectName::StaleNonce => Effect::StaleNonce,
             EffectName::RejectCsr => Effect::RejectCsr,
             EffectName::ExpiredChain => Effect::ExpiredChain,
             EffectName::UntrustedChain => Effect::UntrustedChain,
@@ -159,6 +170,7 @@ impl From<&Fault> for FaultJson {
             Effect::Conflict => (EffectName::Conflict, None, None),
             Effect::Assigning => (EffectName::Assigning, None, None),
             Effect::Disable => (EffectName::Disable, None, None),
+            Effect::StaleNonce => (EffectName::StaleNonce, None, None),
             Effect::RejectCsr => (EffectName::RejectCsr, None, None),
             Effect::ExpiredChain => (EffectName::ExpiredChain, None, None),
             Effect::UntrustedChain => (EffectName::UntrustedChain, None, None),

@@ -24,6 +24,13 @@ pub enum Step {
     Method,
     /// A device's answer to a method.
     Answer,
+    /// A device's birth with MQTT 5, and its answer.
+    Birth,
+    /// A probe for a method that the hub sends to a device with MQTT 5. Its exec is a
+    /// [`Step::Method`].
+    Probe,
+    /// The answer to a probe. The result that follows is a [`Step::Answer`].
+    ProbeAck,
     /// A twin that the hub sends to the device on request.
     TwinGet,
     /// The hub's answer to reported properties, after the hub has stored them.
@@ -81,6 +88,8 @@ pub enum Effect {
     UntrustedChain,
     /// Regular response, after which the device is disabled at the hub.
     Disable,
+    /// Answer to a birth with the nonce of another connection.
+    StaleNonce,
 }
 
 /// Return code of a CONNACK that refuses a connection.

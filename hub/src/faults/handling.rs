@@ -22,6 +22,8 @@ pub(crate) struct Handling {
     pub(crate) chain_defect: Option<ChainDefect>,
     /// `true` if the device is disabled with the answer.
     pub(crate) disables: bool,
+    /// `true` if the answer has the nonce of another connection.
+    pub(crate) is_stale: bool,
     /// State of the connection after the packet.
     pub(crate) connection: ConnectionFate,
 }
@@ -68,6 +70,7 @@ impl Handling {
         rejection: None,
         chain_defect: None,
         disables: false,
+        is_stale: false,
         connection: ConnectionFate::Kept,
     };
 
@@ -84,8 +87,8 @@ impl Handling {
     /// Returns `true` if this handling is possible for packets or requests of `step`.
     pub(super) fn is_possible_at(&self, step: Step) -> bool {
         let is_connect = matches!(step, Step::Connect | Step::DpsConnect);
-        let sent_by_hub =
-            !is_connect && !matches!(step, Step::Answer | Step::Message | Step::Request);
+        let sent_by_hub = !is_connect
+            && !matches!(step, Step::Answer | Step::ProbeAck | Step::Message | Step::Request);
         let is_registration = matches!(step, Step::DpsRegister | Step::DpsStatus);
         let rejection_fits = match self.rejection {
             None => !self.disables || step == Step::DpsStatus,
@@ -109,8 +112,10 @@ impl Handling {
         let connection_fits = self.connection == ConnectionFate::Kept || step != Step::Request;
         let issues = matches!(step, Step::DpsRegister | Step::CertificateAnswer);
         let chain_fits = self.chain_defect.is_none() || issues;
+        let nonce_fits = !self.is_stale || step == Step::Birth;
         rejection_fits
             && chain_fits
+            && nonce_fits
             && copies_fit
             && connection_fits
             && (sent_by_hub || !self.overtaken)
@@ -140,6 +145,7 @@ impl Effect {
             Effect::UntrustedChain => {
                 Handling { chain_defect: Some(ChainDefect::Untrusted), ..regular }
             }
+            Effect::StaleNonce => Handling { is_stale: true, ..regular },
             Effect::Disable => Handling { disables: true, ..regular },
             Effect::Refuse(code) => {
                 Handling { rejection: Some(Rejection::ConnAck(code)), ..regular }

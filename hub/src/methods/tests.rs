@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
 use super::*;
-use crate::sessions::OpenedSession;
+use crate::sessions::{OpenedSession, Outlet, SessionWire};
 
 /// Methods over live sessions, without sockets.
 struct Rig {
@@ -23,7 +23,7 @@ impl Rig {
 
     fn open(&self, queue: mpsc::Sender<Bytes>, filters: Vec<Filter>) -> OpenedSession {
         let outlet = Outlet::new(queue, watch::Sender::new(None));
-        self.sessions.open(&device_id(), outlet, filters, 0)
+        self.sessions.open(&device_id(), outlet, SessionWire::Classic(filters), 0)
     }
 }
 

@@ -6,19 +6,7 @@ use super::{Connect, Inbound, MAX_PACKET_BYTES, Malformed, Publish, Will};
 
 /// Removes one packet from the front of `buffer`. Returns `None` if the packet is incomplete.
 pub(crate) fn decode(buffer: &mut BytesMut) -> Result<Option<Inbound>, Malformed> {
-    let Some(first) = buffer.first().copied() else { return Ok(None) };
-    // Rejects an invalid type before the rest of the packet arrives.
-    let kind = PacketType::of(first)?;
-    let Some((header, length)) = length(buffer)? else { return Ok(None) };
-    if header + length > MAX_PACKET_BYTES {
-        return Err(Malformed::TooLarge(header + length));
-    }
-    if buffer.len() < header + length {
-        buffer.reserve(header + length - buffer.len());
-        return Ok(None);
-    }
-    buffer.advance(header);
-    let mut body = Body { name: kind.name(), bytes: buffer.split_to(length).freeze() };
+    let Some((kind, mut body)) = take_packet(buffer)? else { return Ok(None) };
     let packet = match kind {
         PacketType::Connect => connect(&mut body)?,
         PacketType::Publish { qos, duplicate, retain } => {
@@ -34,8 +22,46 @@ pub(crate) fn decode(buffer: &mut BytesMut) -> Result<Option<Inbound>, Malformed
     Ok(Some(packet))
 }
 
+/// Removes the type and the body of one packet from the front of `buffer`. Returns `None` if the
+/// packet is incomplete.
+pub(crate) fn take_packet(buffer: &mut BytesMut) -> Result<Option<(PacketType, Body)>, Malformed> {
+    let Some(first) = buffer.first().copied() else { return Ok(None) };
+    // Rejects an invalid type before the rest of the packet arrives.
+    let kind = PacketType::of(first)?;
+    let Some((header, length)) = length(buffer)? else { return Ok(None) };
+    if header + length > MAX_PACKET_BYTES {
+        return Err(Malformed::TooLarge(header + length));
+    }
+    if buffer.len() < header + length {
+        buffer.reserve(header + length - buffer.len());
+        return Ok(None);
+    }
+    buffer.advance(header);
+    Ok(Some((kind, Body { name: kind.name(), bytes: buffer.split_to(length).freeze() })))
+}
+
+/// Returns the protocol level of a CONNECT at the front of `buffer`, or `None` if its bytes have
+/// not arrived. Returns level 4 for any other packet, which [`decode`] refuses.
+pub(crate) fn first_level(buffer: &[u8]) -> Result<Option<u8>, Malformed> {
+    const OTHER: Result<Option<u8>, Malformed> = Ok(Some(4));
+    match buffer.first() {
+        None => return Ok(None),
+        Some(0x10) => {}
+        Some(_) => return OTHER,
+    }
+    let Some((header, _)) = length(buffer)? else { return Ok(None) };
+    let body = &buffer[header..];
+    const NAME: &[u8] = b"\0\x04MQTT";
+    match body.get(NAME.len()) {
+        Some(level) if body.starts_with(NAME) => Ok(Some(*level)),
+        None if NAME.starts_with(body) => Ok(None),
+        _ => OTHER,
+    }
+}
+
+/// The type of a packet from a device, with the flags of a PUBLISH.
 #[derive(Clone, Copy)]
-enum PacketType {
+pub(crate) enum PacketType {
     Connect,
     Publish { qos: u8, duplicate: bool, retain: bool },
     PubAck,
@@ -46,7 +72,8 @@ enum PacketType {
 }
 
 impl PacketType {
-    fn of(first: u8) -> Result<PacketType, Malformed> {
+    /// Parses the first byte of a packet.
+    pub(crate) fn of(first: u8) -> Result<PacketType, Malformed> {
         let flags = first & 0x0f;
         let (kind, expected_flags) = match first >> 4 {
             1 => (PacketType::Connect, 0),
@@ -74,7 +101,7 @@ impl PacketType {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             PacketType::Connect => "CONNECT",
             PacketType::Publish { .. } => "PUBLISH",
@@ -89,56 +116,73 @@ impl PacketType {
 
 /// Returns the length of the fixed header and the remaining length of the packet.
 fn length(buffer: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
+    Ok(variable_length(&buffer[1..])?.map(|(count, length)| (count + 1, length)))
+}
+
+/// Returns the number of bytes of a length at the front of `bytes`, and the length.
+fn variable_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
     let mut length = 0;
-    for (index, byte) in buffer[1..].iter().take(4).enumerate() {
+    for (index, byte) in bytes.iter().take(4).enumerate() {
         length |= usize::from(byte & 0x7f) << (7 * index);
         if byte & 0x80 == 0 {
             // The standard allows redundant bytes in a length, but no client sends them.
             return if index > 0 && *byte == 0 {
                 Err(Malformed::Length)
             } else {
-                Ok(Some((index + 2, length)))
+                Ok(Some((index + 1, length)))
             };
         }
     }
-    if buffer.len() > 4 { Err(Malformed::Length) } else { Ok(None) }
+    if bytes.len() > 3 { Err(Malformed::Length) } else { Ok(None) }
 }
 
 /// The unread bytes of a packet after its fixed header.
-struct Body {
-    name: &'static str,
-    bytes: Bytes,
+pub(crate) struct Body {
+    /// The name of the packet, for errors.
+    pub(crate) name: &'static str,
+    pub(crate) bytes: Bytes,
 }
 
 impl Body {
-    fn take(&mut self, count: usize) -> Result<Bytes, Malformed> {
+    pub(crate) fn take(&mut self, count: usize) -> Result<Bytes, Malformed> {
         match self.bytes.len() {
             length if length < count => Err(Malformed::Short(self.name)),
             _ => Ok(self.bytes.split_to(count)),
         }
     }
 
-    fn byte(&mut self) -> Result<u8, Malformed> {
+    pub(crate) fn byte(&mut self) -> Result<u8, Malformed> {
         Ok(self.take(1)?[0])
     }
 
-    fn number(&mut self) -> Result<u16, Malformed> {
+    pub(crate) fn number(&mut self) -> Result<u16, Malformed> {
         Ok(self.take(2)?.get_u16())
     }
 
-    fn packet_id(&mut self) -> Result<u16, Malformed> {
+    pub(crate) fn number32(&mut self) -> Result<u32, Malformed> {
+        Ok(self.take(4)?.get_u32())
+    }
+
+    /// Reads a length of variable size.
+    pub(crate) fn length(&mut self) -> Result<usize, Malformed> {
+        let (count, length) = variable_length(&self.bytes)?.ok_or(Malformed::Short(self.name))?;
+        self.bytes.advance(count);
+        Ok(length)
+    }
+
+    pub(crate) fn packet_id(&mut self) -> Result<u16, Malformed> {
         match self.number()? {
             0 => Err(Malformed::PacketId),
             id => Ok(id),
         }
     }
 
-    fn binary(&mut self) -> Result<Bytes, Malformed> {
+    pub(crate) fn binary(&mut self) -> Result<Bytes, Malformed> {
         let length = self.number()?;
         self.take(length.into())
     }
 
-    fn text(&mut self) -> Result<String, Malformed> {
+    pub(crate) fn text(&mut self) -> Result<String, Malformed> {
         let bytes = self.binary()?;
         match std::str::from_utf8(&bytes) {
             Ok(text) if !text.contains('\0') => Ok(text.to_owned()),
@@ -146,21 +190,21 @@ impl Body {
         }
     }
 
-    fn topic(&mut self) -> Result<String, Malformed> {
+    pub(crate) fn topic(&mut self) -> Result<String, Malformed> {
         match self.text()? {
             topic if topic.is_empty() || topic.contains(['+', '#']) => Err(Malformed::Topic),
             topic => Ok(topic),
         }
     }
 
-    fn filter(&mut self) -> Result<String, Malformed> {
+    pub(crate) fn filter(&mut self) -> Result<String, Malformed> {
         match self.text()? {
             filter if filter.is_empty() => Err(Malformed::Filter),
             filter => Ok(filter),
         }
     }
 
-    fn end(&self) -> Result<(), Malformed> {
+    pub(crate) fn end(&self) -> Result<(), Malformed> {
         if self.bytes.is_empty() { Ok(()) } else { Err(Malformed::Trailing(self.name)) }
     }
 }

@@ -48,7 +48,8 @@ impl Outbound<'_> {
     }
 }
 
-fn put_length(bytes: &mut BytesMut, mut length: usize) {
+/// Adds a length of variable size.
+pub(crate) fn put_length(bytes: &mut BytesMut, mut length: usize) {
     loop {
         let low = (length & 0x7f) as u8;
         length >>= 7;
@@ -60,7 +61,12 @@ fn put_length(bytes: &mut BytesMut, mut length: usize) {
 }
 
 fn put_text(bytes: &mut BytesMut, text: &str) {
-    let length = u16::try_from(text.len()).expect("the hub's topics are shorter than 64 KiB");
+    put_binary(bytes, text.as_bytes());
+}
+
+/// Adds bytes after their length.
+pub(crate) fn put_binary(bytes: &mut BytesMut, value: &[u8]) {
+    let length = u16::try_from(value.len()).expect("the hub's texts are shorter than 64 KiB");
     bytes.put_u16(length);
-    bytes.put_slice(text.as_bytes());
+    bytes.put_slice(value);
 }

@@ -49,13 +49,17 @@ pub(super) async fn set(Extract(rest): Extract<Rest>, JsonObject(body): JsonObje
             rest.faults.set(fault).map_err(|error| ApiError::invalid(error.to_string()))?;
         }
         ControlRequest::Drop(id) => connected(sessions.end(&id, Ending::Dropped), id)?,
+        ControlRequest::Disconnect(id, reason) => {
+            connected(sessions.end(&id, Ending::Disconnected(reason)), id)?;
+        }
         ControlRequest::HalfOpen(id, time) => connected(sessions.silence(&id, time), id)?,
         ControlRequest::ExpireToken(id) => connected(sessions.expire_token(&id), id)?,
         ControlRequest::Restart { down, forget } => {
             tokio::spawn(async move {
                 tokio::time::sleep(RESTART_DELAY).await;
-                let restart =
-                    move |rest: &Rest| rest.sessions.restart(down, || rest.state.forget(forget));
+                let restart = move |rest: &Rest| {
+                    rest.sessions.restart(down, forget, || rest.state.forget(forget))
+                };
                 if let Err(error) = rest.run(restart).await {
                     tracing::warn!(error = error.message, "the restart did not reset the state");
                 }

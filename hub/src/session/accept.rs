@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use program::chain;
+use protocol::mqtt5::ConnectionProfile;
 use protocol::user_name::UserName;
 use tokio::io::AsyncRead;
 use tokio::sync::oneshot;
@@ -14,7 +15,7 @@ use super::{CONNECT_TIMEOUT, MAX_IDLE, Packets, Session, SessionContext, Session
 use crate::certificates::PeerCertificates;
 use crate::faults::{ConnectionFate, Handling, Refused, Rejection, Step};
 use crate::mqtt::{ConnAckCode, Connect, Inbound, Outbound};
-use crate::sessions::{Ending, OpenedSession, Outlet, Tap};
+use crate::sessions::{Ending, OpenedSession, Outlet, SessionWire, Tap};
 use crate::stamps::now_unix;
 use crate::state::{DeviceCredentials, DeviceGrant, DeviceRefusal};
 use crate::telemetry::Sender;
@@ -28,7 +29,7 @@ pub(super) async fn connect<R: AsyncRead + Unpin>(
         Inbound::Connect(connect) => Ok(connect),
         Inbound::OtherVersion { level } => {
             refuse(outlet, ConnAckCode::UnacceptableProtocol).await;
-            let reason = format!("MQTT level {level}; this hub supports level 4 (MQTT 3.1.1)");
+            let reason = format!("MQTT level {level}; this hub supports the levels 4 and 5");
             Err(SessionEnd::Refused(reason))
         }
         _ => Err(SessionEnd::Misused("a packet before CONNECT".into())),
@@ -79,8 +80,12 @@ pub(super) async fn accept(
         return Err(SessionEnd::Fault);
     }
     let live = filters.iter().map(|(filter, _)| filter.clone()).collect();
-    let OpenedSession { serial, ended } =
-        context.sessions.open(&grant.device, outlet.clone(), live, grant.expires_unix.unwrap_or(0));
+    let OpenedSession { serial, ended } = context.sessions.open(
+        &grant.device,
+        outlet.clone(),
+        SessionWire::Classic(live),
+        grant.expires_unix.unwrap_or(0),
+    );
     context.credentials.subscribed(&grant.device);
     info!(device = %grant.device, clean, subscriptions = filters.len(), "device connected");
     let session = Session {
@@ -110,6 +115,11 @@ pub(super) async fn apply_fault(outlet: &Outlet, handling: Handling) -> Result<(
         refuse(outlet, code.into()).await;
         return Err(SessionEnd::Fault);
     }
+    apply_delay(handling).await
+}
+
+/// Applies a fault to a valid CONNECT that is not refused.
+pub(super) async fn apply_delay(handling: Handling) -> Result<(), SessionEnd> {
     if !handling.delay.is_zero() {
         tokio::time::sleep(handling.delay).await;
     }
@@ -137,6 +147,10 @@ async fn authenticate(
 ) -> Result<DeviceGrant, (ConnAckCode, String)> {
     let refused = |reason: String| (ConnAckCode::NotAuthorized, reason);
     let text = connect.user_name.as_deref().ok_or_else(|| refused("no user name".into()))?;
+    if context.profile == Some(ConnectionProfile::MqttV5) {
+        let reason = "MQTT 3.1.1; the connection profile of this hub is `mqttV5`";
+        return Err((ConnAckCode::UnacceptableProtocol, reason.to_owned()));
+    }
     let user: UserName = text.parse().map_err(|error| refused(chain(&error).to_string()))?;
     if user.client_id() != connect.client_id {
         return Err(refused(format!("the user name is that of `{}`", user.client_id())));

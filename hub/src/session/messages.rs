@@ -4,20 +4,18 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::json::{self, Json};
+use ::json;
 use program::chain;
 use protocol::error::{ErrorCode, HubError};
 use protocol::id::{DeviceId, RequestId};
-use protocol::method::{MAX_PAYLOAD_BYTES, MethodResult};
 use protocol::properties::MessageProperties;
 use protocol::topic::{DeviceTopic, Filter, HubTopic, MAX_MESSAGE_BYTES};
 use serde_json::{Map, Value, json};
 use tracing::{debug, info};
 
 use super::{Session, SessionEnd, on_disk};
-use crate::events::EventKind;
 use crate::faults::{Handling, Injection, Step};
-use crate::methods::MethodOutcome;
+use crate::methods::method_outcome;
 use crate::mqtt::{Outbound, Publish, Will};
 use crate::stamps::{now, tracking_id};
 use crate::telemetry::TelemetryMessage;
@@ -130,12 +128,7 @@ impl Session {
             ?body,
             "telemetry received"
         );
-        self.context
-            .state
-            .events()
-            .publish(EventKind::Telemetry, &message.device, || message.to_event());
-        // Fails if there is no receiver.
-        let _ = self.context.telemetry.send(message);
+        self.context.publish(message);
     }
 
     async fn twin_get(&self, rid: RequestId) -> Result<(), SessionEnd> {
@@ -223,27 +216,8 @@ fn throttled() -> HubError {
     HubError::new(ErrorCode::ThrottlingException, "throttled by a fault")
 }
 
-/// Converts a device's answer to the outcome that the caller receives.
-fn method_outcome(status: i32, body: &[u8]) -> MethodOutcome {
-    if body.len() > MAX_PAYLOAD_BYTES {
-        let text = format!(
-            "the device's answer has {} bytes; at most {MAX_PAYLOAD_BYTES} are allowed",
-            body.len()
-        );
-        return Err(HubError::new(ErrorCode::MessageTooLarge, text));
-    }
-    if body.is_empty() {
-        return Ok(MethodResult { status, payload: Json::default() });
-    }
-    let payload = text(body).and_then(|text| text.parse::<Json>().map_err(|e| e.to_string()));
-    let payload = payload.map_err(|reason| {
-        HubError::new(ErrorCode::ServerError, format!("the device's answer {reason}"))
-    })?;
-    Ok(MethodResult { status, payload })
-}
-
 /// Parses reported properties.
-fn reported_patch(body: &[u8]) -> Result<Map<String, Value>, String> {
+pub(super) fn reported_patch(body: &[u8]) -> Result<Map<String, Value>, String> {
     match text(body).and_then(|text| json::value(text).map_err(|error| error.to_string())) {
         Ok(Value::Object(patch)) => Ok(patch),
         Ok(_) => Err("the patch is not a JSON object".to_owned()),
@@ -258,25 +232,6 @@ fn text(body: &[u8]) -> Result<&str, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_answer_is_passed_on_byte_for_byte() {
-        let body = r#"{"b":1.10,"a":12345678901234567890123,"b":1e2}"#;
-        assert_eq!(method_outcome(200, body.as_bytes()).unwrap().payload.get(), body);
-    }
-
-    #[test]
-    fn a_malformed_answer_is_refused_with_the_reason() {
-        let deep = format!("{}{}", "[".repeat(101), "]".repeat(101));
-        for (body, reason) in [
-            (deep.as_bytes(), "is nested too deep: more than 100 levels"),
-            (br#""\ud83d""#, "has half of a surrogate pair"),
-            (b"\xff", "is not UTF-8"),
-        ] {
-            let error = method_outcome(200, body).unwrap_err();
-            assert_eq!(error.message, format!("the device's answer {reason}"));
-        }
-    }
 
     #[test]
     fn reported_integers_that_would_lose_precision_are_refused() {

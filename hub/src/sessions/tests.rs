@@ -14,7 +14,7 @@ fn sessions() -> Sessions {
 
 fn open(sessions: &Sessions) -> OpenedSession {
     let outlet = Outlet::new(mpsc::channel(8).0, watch::Sender::new(None));
-    sessions.open(&device(), outlet, Vec::new(), 0)
+    sessions.open(&device(), outlet, SessionWire::Classic(Vec::new()), 0)
 }
 
 #[tokio::test(start_paused = true)]

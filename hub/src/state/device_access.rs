@@ -1,5 +1,7 @@
 //! Authentication of devices.
 
+use std::sync::Arc;
+
 use protocol::id::DeviceId;
 use protocol::sas::SasToken;
 use protocol::user_name::UserName;
@@ -61,12 +63,7 @@ impl State {
             return Err(refused("modules cannot connect to this hub".into()));
         }
         let owner = Owner::device(&user.device);
-        let entity = self
-            .get(&owner)
-            .map_err(|_| refused(format!("device `{}` is not registered", user.device)))?;
-        if !entity.is_enabled() {
-            return Err(refused("the device is disabled".into()));
-        }
+        let entity = self.enabled(&owner)?;
         let expires_unix = self.check_credentials(&entity, credentials, now_unix)?;
         if entity.twin.model_id != user.model_id {
             let stored = self.change(&owner, |entity| {
@@ -88,6 +85,40 @@ impl State {
     pub(crate) fn signs_in_by_authority(&self, id: &DeviceId) -> bool {
         let entity = self.get(&Owner::device(id));
         entity.is_ok_and(|entity| matches!(entity.sign_in(), SignIn::Authority))
+    }
+
+    /// Authenticates a device by its certificate, the only credential in MQTT 5.
+    pub(crate) fn authenticate_certificate(
+        &self,
+        device: &DeviceId,
+        credentials: &DeviceCredentials,
+        now_unix: u64,
+    ) -> Result<DeviceGrant, DeviceRefusal> {
+        let owner = Owner::device(device);
+        let entity = self.enabled(&owner)?;
+        if entity.sign_in() == SignIn::Token {
+            let reason = "the device signs in with a SAS token; MQTT 5 needs a certificate";
+            return Err(DeviceRefusal::NotAuthorized(reason.to_owned()));
+        }
+        let expires_unix = self.check_credentials(&entity, credentials, now_unix)?;
+        Ok(DeviceGrant {
+            device: owner.device,
+            expires_unix,
+            generation: entity.generation().to_owned(),
+            has_credentials: false,
+            model_id: None,
+        })
+    }
+
+    /// Returns the record of a device that is registered and enabled.
+    fn enabled(&self, owner: &Owner) -> Result<Arc<Entity>, DeviceRefusal> {
+        let refused = |reason: String| DeviceRefusal::NotAuthorized(reason);
+        let entity =
+            self.get(owner).map_err(|_| refused(format!("device `{owner}` is not registered")))?;
+        match entity.is_enabled() {
+            true => Ok(entity),
+            false => Err(refused("the device is disabled".into())),
+        }
     }
 
     /// Checks the credentials and returns the expiry of the token, if there is one.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use protocol::error::{ErrorCode, HubError};
 use protocol::id::DeviceId;
-use protocol::twin::{DesiredPatch, DeviceTwin};
+use protocol::twin::{DesiredPatch, DeviceTwin, PatchError};
 use serde_json::{Map, Value, json};
 use tracing::warn;
 
@@ -15,6 +15,18 @@ use super::record::{Entity, Part};
 use super::twin::{TwinChange, TwinWrite, not_allowed};
 use super::{IfMatch, State, etag};
 use crate::stamps::now;
+
+/// Reason why reported properties were not changed.
+#[derive(Debug)]
+pub(crate) enum NotReported {
+    /// Another version than the expected one: the current version.
+    Version(u64),
+    /// A patch that violates a limit other than the size.
+    Invalid,
+    /// Properties that would become too large.
+    Large,
+    Failed(HubError),
+}
 
 impl State {
     /// Returns the device's view of its twin.
@@ -36,17 +48,8 @@ impl State {
         patch: &Map<String, Value>,
     ) -> Result<u64, HubError> {
         self.change(&Owner::device(id), |entity| {
-            let now = now();
-            entity.twin.reported.apply(patch, &now).map_err(not_allowed)?;
-            entity.twin.version += 1;
-            entity.presence.last_activity = Some(now);
-            let version = entity.twin.reported.version;
-            self.publish_twin(
-                entity,
-                "updateTwin",
-                || json!({ "properties": { "reported": with_version(patch, version) } }),
-            );
-            Ok((version, &[Part::Twin]))
+            self.apply_report(entity, patch).map_err(not_allowed)?;
+            Ok((entity.twin.reported.version, &[Part::Twin]))
         })
     }
 
@@ -82,6 +85,51 @@ impl State {
             Ok((Some(notification), &[Part::Twin]))
         })?;
         Ok(changed.map(|notification| (notification, queued)))
+    }
+
+    fn apply_report(
+        &self,
+        entity: &mut Entity,
+        patch: &Map<String, Value>,
+    ) -> Result<(), PatchError> {
+        let now = now();
+        entity.twin.reported.apply(patch, &now)?;
+        entity.twin.version += 1;
+        entity.presence.last_activity = Some(now);
+        let version = entity.twin.reported.version;
+        self.publish_twin(
+            entity,
+            "updateTwin",
+            || json!({ "properties": { "reported": with_version(patch, version) } }),
+        );
+        Ok(())
+    }
+
+    /// Merges reported properties if their version is `if_match`. Returns the new version.
+    pub(crate) fn report_if(
+        &self,
+        id: &DeviceId,
+        if_match: u64,
+        patch: &Map<String, Value>,
+    ) -> Result<u64, NotReported> {
+        let mut refusal = None;
+        let changed = self.change(&Owner::device(id), |entity| {
+            let version = entity.twin.reported.version;
+            if version != if_match {
+                refusal = Some(NotReported::Version(version));
+                return Ok((version, &[]));
+            }
+            if let Err(error) = self.apply_report(entity, patch) {
+                let is_large = matches!(error, PatchError::Size { .. });
+                refusal = Some(if is_large { NotReported::Large } else { NotReported::Invalid });
+                return Ok((version, &[]));
+            }
+            Ok((entity.twin.reported.version, &[Part::Twin]))
+        });
+        match (refusal, changed) {
+            (Some(refusal), _) => Err(refusal),
+            (None, changed) => changed.map_err(NotReported::Failed),
+        }
     }
 
     /// Changes a twin on behalf of a service. Returns the new twin and, if desired properties

@@ -18,8 +18,8 @@ use super::client::{
 
 const IPV4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// A CONNECT of MQTT 5.
-const MQTT_5: &[u8] = &[0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', 5, 2, 0, 60, 0, 0, 0];
+/// A CONNECT of a version of MQTT that does not exist.
+const MQTT_6: &[u8] = &[0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', 6, 2, 0, 60, 0, 0, 0];
 
 #[tokio::test]
 async fn only_a_registered_device_with_a_valid_token_connects() {
@@ -155,7 +155,7 @@ async fn an_unsupported_filter_ends_the_connection() {
 async fn another_version_of_mqtt_is_refused_with_code_1() {
     let hub = hub().await;
     let mqtt_3_1 = [0x10, 14, 0, 6, b'M', b'Q', b'I', b's', b'd', b'p', 3, 2, 0, 60, 0, 0];
-    for connect in [MQTT_5, &mqtt_3_1] {
+    for connect in [MQTT_6, &mqtt_3_1] {
         assert_eq!(exchange(&hub, IPV4, connect).await, [0x20, 2, 0, 1]);
     }
 }
@@ -190,7 +190,7 @@ async fn devices_can_connect_by_ipv6() {
         // The machine has no IPv6.
         return;
     }
-    assert_eq!(exchange(&hub().await, address, MQTT_5).await, [0x20, 2, 0, 1]);
+    assert_eq!(exchange(&hub().await, address, MQTT_6).await, [0x20, 2, 0, 1]);
 }
 
 #[tokio::test]

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod client;
+mod client5;
 mod devices;
 mod events;
 mod faults;
+mod mqtt5;
 mod provisioning;
