@@ -73,7 +73,7 @@ bench *sections="all":
 # Redraw the plots in docs/plots, which come from the section `devices`
 plots: (bench "devices")
 
-# Fuzz one target for a minute: topics, connection_strings, sas, twins, rest, configs, frames, json, queries, bodies, packets, hosts, control, components, arguments, cache_files, bulk, faults
+# Fuzz one target for a minute: topics, connection_strings, sas, twins, rest, configs, frames, json, queries, bodies, packets, hosts, control, components, arguments, cache_files, bulk, faults, mqtt5, credentials
 fuzz target seconds="60":
     cargo fuzz run {{ target }} --sanitizer none -- -max_total_time={{ seconds }}
 

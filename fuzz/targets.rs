@@ -18,6 +18,9 @@ use host::control::{ControlAnswer, ControlRequest};
 use json::{Json, JsonError};
 use plugin::{Engine, EngineSettings, HttpHost, Limits, PluginSettings};
 use protocol::connection_string::{DeviceConnectionString, ServiceConnectionString};
+use protocol::credentials::{
+    CertificateRequest, CredentialError, IssuedCertificate, MAX_CHAIN, decode_chain,
+};
 use protocol::error::HubError;
 use protocol::method::MethodRequest;
 use protocol::mqtt5::{self, Message};
@@ -38,7 +41,7 @@ pub(crate) use cache_files::cache_files;
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub(crate) const TARGETS: [Target; 21] = [
+pub(crate) const TARGETS: [Target; 22] = [
     ("topics", topics),
     ("connection_strings", connection_strings),
     ("sas", sas),
@@ -60,6 +63,7 @@ pub(crate) const TARGETS: [Target; 21] = [
     ("mqtt5", mqtt5),
     ("configurations", configurations),
     ("jobs", jobs),
+    ("credentials", credentials),
 ];
 
 /// Asserts that a parsed value is displayed as text that parses to the same value.
@@ -266,6 +270,26 @@ pub(crate) fn configurations(bytes: &[u8]) {
 pub(crate) fn jobs(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     hub::fuzzing::create_job(text);
+}
+
+/// Checks requests for certificates and their answers, as host and hub read them.
+pub(crate) fn credentials(bytes: &[u8]) {
+    if let Ok(request) = serde_json::from_slice::<CertificateRequest>(bytes) {
+        let text = serde_json::to_vec(&request).unwrap();
+        assert_eq!(serde_json::from_slice::<CertificateRequest>(&text).unwrap(), request);
+    }
+    if let Ok(issued) = serde_json::from_slice::<IssuedCertificate>(bytes)
+        && let Ok(chain) = decode_chain(&issued.certificates)
+    {
+        assert!((1..=MAX_CHAIN).contains(&chain.len()));
+        for certificate in chain {
+            let _ = trust::Certificate::parse(&certificate.into());
+        }
+    }
+    if let Ok(error) = serde_json::from_slice::<CredentialError>(bytes) {
+        assert_eq!(error.to_string().lines().count(), 1);
+    }
+    hub::fuzzing::request_certificate(bytes);
 }
 
 /// Checks the texts and messages of the `mqttV5` connection profile.

@@ -45,7 +45,7 @@ pub use identity::{IdentitySection, KeySource};
 pub use pkcs11_uri::{Pkcs11Uri, TokenAttributes, UriError};
 pub(crate) use plugin::Settings;
 pub use plugin::{Patience, PluginSection};
-pub use provisioning::{Attestation, ProvisioningSection};
+pub use provisioning::{Attestation, IssuedSection, ProvisioningSection};
 pub use reboot::{RebootCommand, RebootLimits};
 pub use telemetry::{TelemetryLimits, WhenFull};
 

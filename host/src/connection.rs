@@ -29,7 +29,8 @@ pub(crate) use client::tls;
 pub(crate) use deliveries::Deliveries;
 use driver::Driver;
 pub(crate) use history::ConnectionHistory;
-pub(crate) use incoming::{Incoming, MalformedMethod, Method};
+pub(crate) use incoming::{CredentialAnswer, Incoming, MalformedMethod, Method};
+pub(crate) use issued::{ChainRefusal, IssuedCertificate};
 pub(crate) use options::{Dial, check_certificate, check_identity};
 pub(crate) use options_error::OptionsError;
 pub(crate) use provisioning::Provisioning;
@@ -51,6 +52,7 @@ mod driver;
 mod failure;
 mod history;
 mod incoming;
+mod issued;
 mod options;
 mod options_error;
 mod provisioning;
@@ -244,6 +246,11 @@ impl Outbox {
         };
         let request = OutgoingRequest { topic: topic.to_string(), body: body.into(), change };
         self.requests.try_send(request).is_ok()
+    }
+
+    /// Returns `true` while the host is connected.
+    pub(crate) fn is_online(&self) -> bool {
+        *self.online.borrow()
     }
 
     /// Counts an answer as in progress until the returned guard is dropped.

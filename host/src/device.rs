@@ -9,6 +9,7 @@ pub(crate) mod certificate;
 pub(crate) mod counts;
 pub(crate) mod desired;
 mod drain;
+pub(crate) mod renewal;
 pub(crate) mod status;
 pub(crate) mod systemd;
 
@@ -17,12 +18,15 @@ use std::time::Duration;
 
 use protocol::id::RequestId;
 use protocol::topic::DeviceTopic;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
 use crate::connection::Deliveries;
-use crate::connection::{AnswerGuard, Connection, Incoming, MalformedMethod, Method, Outbox};
+use crate::connection::{
+    AnswerGuard, Connection, CredentialAnswer, Incoming, MalformedMethod, Method, Outbox,
+};
 use crate::device::counts::{Counts, Online};
 use crate::device::systemd::ServiceManager;
 use crate::lent::durable::Durable;
@@ -48,6 +52,8 @@ pub(crate) struct Device {
     pub(crate) counts: Arc<Counts>,
     pub(crate) service_manager: ServiceManager,
     pub(crate) supervisor: Supervisor,
+    /// Latest answer to a request for a certificate.
+    pub(crate) credential_answers: watch::Sender<Option<CredentialAnswer>>,
     /// Persisted data; `None` if nothing is persisted.
     pub(crate) durable: Option<Durable>,
 }
@@ -190,6 +196,9 @@ impl Device {
                 self.twin.answered(&rid, status, version, &body);
             }
             Incoming::Desired(change) => self.twin.desired_changed(&change),
+            Incoming::CredentialAnswer(answer) => {
+                self.credential_answers.send_replace(Some(answer));
+            }
         }
     }
 

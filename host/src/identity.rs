@@ -89,6 +89,12 @@ impl From<DeviceConnectionString> for Identity {
     }
 }
 
+impl From<Registration> for Identity {
+    fn from(registration: Registration) -> Identity {
+        Identity::Registration(registration)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -74,6 +74,7 @@ pub mod control;
 mod device;
 mod identity;
 mod ids;
+mod issued;
 mod journal;
 mod known_good;
 mod lent;
@@ -97,8 +98,9 @@ pub fn read_packets(bytes: &[u8]) -> usize {
 
 pub use config::{
     Attestation, CommitLimits, Config, ConfigError, HostSection, HttpError, HubSection,
-    IdentitySection, KeySource, Patience, Pkcs11Uri, PluginSection, ProvisioningSection,
-    RebootCommand, RebootLimits, TelemetryLimits, TokenAttributes, UriError, WhenFull,
+    IdentitySection, IssuedSection, KeySource, Patience, Pkcs11Uri, PluginSection,
+    ProvisioningSection, RebootCommand, RebootLimits, TelemetryLimits, TokenAttributes, UriError,
+    WhenFull,
 };
 pub use connection::{CertificateError, ProvisioningFailure};
 pub use identity::{Identity, Registration, RegistrationCredential, WeakKey};
@@ -110,8 +112,8 @@ pub use pkcs11::{TokenError, release_tokens};
 pub use plugins::PluginError;
 pub use record::{MAX_CALLS as MAX_RECORDED_CALLS, RecordedCall};
 pub use run::{
-    AssignedHub, CheckReport, CheckedPlugin, Provisioned, RunError, SignIn, check, provision,
-    provisioned, run, run_on, sign_in, with_certificate,
+    AssignedHub, CheckReport, CheckedPlugin, Provisioned, RunError, SignIn, check, create_key,
+    provision, provisioned, renew, run, run_on, sign_in, signing_request, with_certificate,
 };
 pub use simulate::{Figures, Fleet, FleetError, simulate};
 pub use supervision::TaskEnded;

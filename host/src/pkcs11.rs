@@ -18,11 +18,13 @@ use trust::{Certificate, KeyKind};
 use crate::config::Pkcs11Uri;
 pub use error::TokenError;
 pub use module::release as release_tokens;
+pub(crate) use request::RequestTokenKey;
 use session::TokenSession;
 
 mod error;
 mod mechanism;
 mod module;
+mod request;
 mod session;
 
 /// A message for the proof that a key belongs to its certificate.

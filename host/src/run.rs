@@ -14,10 +14,11 @@ use crate::config::Config;
 use crate::connection::{Connection, Dial};
 use crate::control::{Control, ControlHandles};
 use crate::device::Device;
-use crate::device::certificate;
+use crate::device::certificate::{self, Renewer};
 use crate::device::counts::Counts;
 use crate::device::desired::Desired;
 use crate::device::desired::accepted::Accepted;
+use crate::device::renewal::CertificateRenewal;
 use crate::device::status;
 use crate::device::systemd::ServiceManager;
 use crate::identity::Identity;
@@ -40,14 +41,16 @@ use crate::swap::{self, Operator, Swap, Watch};
 pub use check::{CheckReport, CheckedPlugin, check};
 pub use error::RunError;
 pub use identity::{
-    AssignedHub, Provisioned, SignIn, provision, provisioned, sign_in, with_certificate,
+    AssignedHub, Provisioned, SignIn, provision, provisioned, renew, sign_in, with_certificate,
 };
+pub use key::{create_key, signing_request};
 use way::Way;
 
 mod check;
 mod error;
 mod host_status;
 mod identity;
+mod key;
 mod way;
 
 /// Time limit for the journal's last commit after an essential task has ended.
@@ -102,9 +105,23 @@ pub async fn run_on(
     let router = Arc::clone(&device.router);
     let status = host_status::of(&device, shared.loader.clone(), Arc::clone(&jobs));
     let mut background = shared.background_tasks(&device, &journal, switches, &changes, known);
+    let issued = provisioning.as_ref().and_then(|provisioning| {
+        Some((Arc::clone(provisioning), Arc::clone(provisioning.issued()?)))
+    });
     if let Some(live) = certificate {
-        let follow = certificate::run(live, Arc::clone(&device.twin));
+        let renewer = if issued.is_some() { Renewer::Host } else { Renewer::Operator };
+        let follow = certificate::run(live, renewer, Arc::clone(&device.twin));
         background.tasks.spawn(supervisor.watch("certificate", follow));
+    }
+    if let Some((provisioning, issued)) = issued {
+        let renewal = CertificateRenewal {
+            provisioning,
+            issued,
+            outbox: device.connection.outbox(),
+            answers: device.credential_answers.subscribe(),
+            device: device.client_id.clone(),
+        };
+        background.tasks.spawn(supervisor.watch("certificate renewal", renewal.run()));
     }
     if let Some(control) = control {
         let handles = ControlHandles {
@@ -307,6 +324,7 @@ impl ProcessParts {
             counts,
             service_manager,
             supervisor,
+            credential_answers: Default::default(),
             durable,
         }
     }

@@ -16,11 +16,16 @@ use serde_json::Value;
 
 /// Tables of `host.toml`: the heading on the page, the JSON pointer into the schema, and the
 /// line that opens the table.
-const TABLES: [(&str, &str, &str); 9] = [
+const TABLES: [(&str, &str, &str); 10] = [
     ("", "", ""),
     ("[hub]", "/properties/hub", "[hub]\n"),
     ("[hub.identity]", "/properties/hub/properties/identity", "[hub.identity]\n"),
     ("[provisioning]", "/properties/provisioning", "[provisioning]\n"),
+    (
+        "[provisioning.issued_certificate]",
+        "/properties/provisioning/properties/issued_certificate",
+        "[provisioning]\nid_scope = \"0ne00112233\"\n[provisioning.issued_certificate]\n",
+    ),
     ("[host]", "/properties/host", "[host]\n"),
     ("[host.telemetry]", "/properties/host/properties/telemetry", "[host.telemetry]\n"),
     ("[plugins.NAME]", "/properties/plugins/additionalProperties", ""),
@@ -66,7 +71,7 @@ fn document(heading: &str, line: &str) -> String {
         text += &unless("certificate_file", "certificate_file = \"d.pem\"\n");
         text += &unless("key_file", "key_file = \"k.pem\"\n");
     }
-    if heading.contains("[provisioning]") {
+    if heading.contains("[provisioning]") && !heading.contains("issued") {
         text += &unless("id_scope", "id_scope = \"0ne00112233\"\n");
     }
     if http {

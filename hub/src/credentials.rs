@@ -21,12 +21,13 @@ use protocol::credentials::{
 };
 use protocol::id::{DeviceId, RequestId};
 use protocol::topic::HubTopic;
+use rustls::pki_types::CertificateDer;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::info;
 
 use crate::ca::{Authority, IssueError};
-use crate::faults::{Faults, Handling, Rejection, Step};
+use crate::faults::{ChainDefect, Faults, Handling, Rejection, Step};
 use crate::sessions::Sessions;
 use crate::stamps::{guid, now};
 
@@ -126,14 +127,11 @@ impl Credentials {
         if !handling.delay.is_zero() {
             tokio::time::sleep(handling.delay).await;
         }
-        let AcceptedRequest { pending: CertificatePending { correlation_id, .. }, csr } = accepted;
         let issued = match handling.rejection {
             Some(Rejection::SigningRequest) => Err(IssueError::Signature),
-            _ => STANDARD.decode(&csr).map_err(|_| IssueError::Malformed).and_then(|csr| {
-                let defect = handling.chain_defect;
-                self.authority.issue(&csr, device.as_str(), self.lifetime, defect)
-            }),
+            _ => self.issue(&device, &accepted, handling.chain_defect),
         };
+        let correlation_id = accepted.pending.correlation_id;
         let (status, body) = match &issued {
             Ok(chain) => {
                 let certificates = chain.iter().map(|it| STANDARD.encode(it)).collect();
@@ -163,6 +161,17 @@ impl Credentials {
         }
         info!(%device, status, "certificate requested by a device");
         self.deliver(&device, handling);
+    }
+
+    /// Issues the certificate of an accepted request, and returns it with that of the authority.
+    pub(crate) fn issue(
+        &self,
+        device: &DeviceId,
+        accepted: &AcceptedRequest,
+        defect: Option<ChainDefect>,
+    ) -> Result<[CertificateDer<'static>; 2], IssueError> {
+        let csr = STANDARD.decode(&accepted.csr).map_err(|_| IssueError::Malformed)?;
+        self.authority.issue(&csr, device.as_str(), self.lifetime, defect)
     }
 
     /// Sends the final answer that waits for a device, if the device is subscribed to it.

@@ -1,6 +1,7 @@
 //! Entry points for fuzzing the parsers of requests.
 
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use protocol::configuration::Configuration;
@@ -9,9 +10,12 @@ use protocol::twin::{MAX_SECTION_BYTES, MAX_TAGS_BYTES, size};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::ca::Authority;
 use crate::configurations::WriteCondition;
+use crate::credentials::Credentials;
 use crate::faults::{ControlRequest, FaultJson, Faults};
 use crate::rest::{self, Rest};
+use crate::sessions::Sessions;
 use crate::state::{IdentityRequest, IfMatch, Owner, State, TwinChange, TwinWrite};
 use crate::{mqtt, mqtt5, query};
 
@@ -149,6 +153,25 @@ pub fn create_job(body: &str) {
 fn rest() -> Rest {
     let state = State::open(None, vec!["localhost".to_owned()]).expect("a state in memory");
     Rest::without_devices(state, &CancellationToken::new())
+}
+
+/// Accepts a request for a certificate, and issues the certificate.
+///
+/// # Panics
+///
+/// Panics if a request that is refused names no code with a status of an error.
+pub fn request_certificate(body: &[u8]) {
+    static CREDENTIALS: LazyLock<Credentials> = LazyLock::new(|| {
+        let authority = Authority::open(None).expect("an authority in memory can be created");
+        let faults = Arc::new(Faults::default());
+        let sessions = Arc::new(Sessions::new(Arc::clone(&faults), Arc::default()));
+        Credentials::new(Arc::new(authority), Duration::from_secs(60), sessions, faults)
+    });
+    let (device, rid) = ("d1".parse().expect("an id"), "fuzz".parse().expect("a request id"));
+    match CREDENTIALS.accept(&device, true, &rid, body, None) {
+        Ok(accepted) => drop(CREDENTIALS.issue(&device, &accepted, None)),
+        Err(error) => assert!((400..600).contains(&(error.error_code / 1000)), "{error:?}"),
+    }
 }
 
 /// Sets a fault by the body of a request.

@@ -15,6 +15,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -142,6 +144,34 @@ pub struct IssuedCertificate {
     pub certificates: Vec<String>,
 }
 
+/// A chain of certificates that cannot be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ChainError {
+    /// An empty chain.
+    #[error("no certificate")]
+    Empty,
+    /// A chain that is longer than [`MAX_CHAIN`].
+    #[error("more than {MAX_CHAIN} certificates")]
+    TooLong,
+    /// A text that is neither base64 nor PEM.
+    #[error("a certificate that is neither base64 nor PEM")]
+    Encoding,
+}
+
+/// Decodes a chain of certificates, each DER in base64, or PEM. Returns them as DER.
+pub fn decode_chain(certificates: &[String]) -> Result<Vec<Vec<u8>>, ChainError> {
+    match certificates.len() {
+        0 => return Err(ChainError::Empty),
+        1..=MAX_CHAIN => {}
+        _ => return Err(ChainError::TooLong),
+    }
+    let decoded = certificates.iter().map(|text| {
+        let lines = text.lines().map(str::trim).filter(|line| !line.starts_with("-----"));
+        STANDARD.decode(lines.collect::<String>()).ok().filter(|der| !der.is_empty())
+    });
+    decoded.collect::<Option<_>>().ok_or(ChainError::Encoding)
+}
+
 /// The body of every other answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -251,6 +281,20 @@ mod tests {
         assert_eq!(Code::SigningRequest.status(), 400);
         let short: CredentialError = serde_json::from_str(r#"{"errorCode":503102}"#).unwrap();
         assert_eq!(short.info, None);
+    }
+
+    #[test]
+    fn a_chain_is_decoded_from_base64_and_from_pem() {
+        let decode = |texts: &[&str]| {
+            decode_chain(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
+        };
+        let pem = "-----BEGIN CERTIFICATE-----\r\nAQ\r\nID\r\n-----END CERTIFICATE-----\r\n";
+        assert_eq!(decode(&["AQID", pem]), Ok(vec![vec![1, 2, 3]; 2]));
+        assert_eq!(decode(&[]), Err(ChainError::Empty));
+        assert_eq!(decode(&["AQID"; MAX_CHAIN + 1]), Err(ChainError::TooLong));
+        for bad in ["", "-----BEGIN CERTIFICATE-----", "A", "*"] {
+            assert_eq!(decode(&[bad]), Err(ChainError::Encoding), "{bad}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Devices that the Device Provisioning Service assigns to the hub.
 
+mod issued;
 mod refusals;
 mod site;
 

@@ -53,6 +53,7 @@ pub struct Rig {
     host_settings: Settings,
     token_grace: Option<Duration>,
     certificate: Option<SignedBy>,
+    certificate_lifetime: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -79,6 +80,7 @@ impl Rig {
             host_settings: Settings::default(),
             token_grace: None,
             certificate: None,
+            certificate_lifetime: None,
         }
     }
 
@@ -139,6 +141,13 @@ impl Rig {
     #[must_use]
     pub fn certificate(mut self, by: SignedBy) -> Rig {
         self.certificate = Some(by);
+        self
+    }
+
+    /// Sets the lifetime of the certificates that the hub issues.
+    #[must_use]
+    pub fn certificate_lifetime(mut self, lifetime: Duration) -> Rig {
+        self.certificate_lifetime = Some(lifetime);
         self
     }
 

@@ -116,6 +116,8 @@ impl Running {
         };
         hub_config.host_names.extend(rig.host_names.iter().cloned());
         hub_config.token_grace = rig.token_grace.unwrap_or(hub_config.token_grace);
+        hub_config.certificate_lifetime =
+            rig.certificate_lifetime.unwrap_or(hub_config.certificate_lifetime);
         let files = CertificateFiles::in_directory(directory.path());
         let registration = rig.certificate.map(|by| files.write(DEVICE, by, 2100));
         hub_config.device_ca_files.extend(Some(files.root).filter(|root| root.exists()));

@@ -89,6 +89,9 @@ impl Classify<ConfigError> for CommandErrorKind {
                 "an example is pkcs11:token=device;object=key-1?module-path=/usr/lib/softhsm/\
                  libsofthsm2.so&pin-source=file:/etc/behaviour-host/pin"
             }
+            ConfigError::RotateTokenKey => {
+                "remove `rotate_key`, or remove `key_uri` for a key in the data directory"
+            }
             ConfigError::TwoAttestations => {
                 "keep one: `symmetric_key_file` for an individual enrollment, `group_key_file` \
                  for an enrollment group, or the certificate"

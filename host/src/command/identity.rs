@@ -1,5 +1,6 @@
 //! `behaviour-host identity`: the device's identity, without a secret, and its registration.
 
+mod key;
 mod provision;
 
 use behaviour_host::{Config, Identity, Provisioned, SignIn, provisioned, sign_in};
@@ -10,13 +11,16 @@ use serde_json::{Value, json};
 use super::configuration::{ConfigurationArguments, read};
 use super::error::CommandError;
 use super::source::identity_and_source;
+use key::{CreateKeyArguments, CsrArguments};
 use provision::ProvisionArguments;
 
 const EXAMPLES: &str = "\
 Examples:
   behaviour-host identity show
   behaviour-host identity show --json | jq .validUntil
-  behaviour-host identity provision";
+  behaviour-host identity provision
+  behaviour-host identity renew
+  behaviour-host identity csr > device.csr";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -31,6 +35,12 @@ enum IdentityCommand {
     Show(ShowArguments),
     /// Register with the Device Provisioning Service, also if there is an assignment already
     Provision(ProvisionArguments),
+    /// Register for a new certificate, which a running host uses within half a minute
+    Renew(ProvisionArguments),
+    /// Create the P-384 key of the configured certificate, in a file or in a token
+    CreateKey(CreateKeyArguments),
+    /// Print a certificate signing request (PKCS #10) for the configured key
+    Csr(CsrArguments),
 }
 
 #[derive(Args)]
@@ -49,6 +59,9 @@ pub(super) fn identity(arguments: IdentityArguments) -> Result<(), CommandError>
     match arguments.command {
         IdentityCommand::Show(arguments) => show(&arguments),
         IdentityCommand::Provision(arguments) => provision::provision(&arguments),
+        IdentityCommand::Renew(arguments) => provision::renew(&arguments),
+        IdentityCommand::CreateKey(arguments) => key::create(&arguments),
+        IdentityCommand::Csr(arguments) => key::request(&arguments),
     }
 }
 
@@ -104,7 +117,7 @@ fn facts_of_sign_in(
     identity: &Identity,
     source: &str,
 ) -> Result<Vec<Fact>, CommandError> {
-    Ok(match sign_in(config, identity)? {
+    let mut facts = match sign_in(config, identity)? {
         SignIn::Key => vec![
             ("sign-in", "signIn", json!("key")),
             ("valid until", "validUntil", Value::Null),
@@ -127,5 +140,15 @@ fn facts_of_sign_in(
                 ("key", "key", json!(files.key.to_string())),
             ]
         }
-    })
+        SignIn::AwaitedCertificate { files } => vec![
+            ("sign-in", "signIn", json!("certificate, which is not issued yet")),
+            ("valid until", "validUntil", Value::Null),
+            ("key", "key", json!(files.key.to_string())),
+        ],
+    };
+    let section = config.provisioning.as_ref();
+    if section.is_some_and(|section| section.issued_certificate.is_some()) {
+        facts.push(("registers with", "registersWith", json!(source)));
+    }
+    Ok(facts)
 }

@@ -85,6 +85,12 @@ pub enum ConfigError {
         /// Name of the table.
         table: &'static str,
     },
+    /// New keys in a token.
+    #[error(
+        "[provisioning.issued_certificate]: `rotate_key` needs a key in a file, but `key_uri` \
+         names one in a token"
+    )]
+    RotateTokenKey,
     /// Malformed PKCS #11 URI.
     #[error("[{table}]: `key_uri`")]
     KeyUri {

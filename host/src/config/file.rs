@@ -55,6 +55,14 @@ pub(super) struct ProvisioningKeys {
     pub(super) certificate_file: Option<PathBuf>,
     pub(super) key_file: Option<PathBuf>,
     pub(super) key_uri: Option<String>,
+    pub(super) issued_certificate: Option<IssuedKeys>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct IssuedKeys {
+    pub(super) key_uri: Option<String>,
+    pub(super) rotate_key: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -6,7 +6,7 @@ use protocol::host_name::HostName;
 use protocol::provisioning::{GLOBAL_HOST, IdScope, RegistrationId};
 
 use super::identity::key;
-use super::{ConfigError, IdentitySection, file};
+use super::{ConfigError, IdentitySection, KeySource, Pkcs11Uri, file};
 
 /// Settings in `[provisioning]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,17 @@ pub struct ProvisioningSection {
     pub registration_id: Option<RegistrationId>,
     /// Proof of the identity.
     pub attestation: Attestation,
+    /// Certificate that the service issues, for the hub; `None` to sign in with the proof.
+    pub issued_certificate: Option<IssuedSection>,
+}
+
+/// Settings in `[provisioning.issued_certificate]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuedSection {
+    /// Key in a token; `None` for a key that the host generates, in the data directory.
+    pub key: Option<Box<Pkcs11Uri>>,
+    /// `true` for a new key with each certificate.
+    pub rotate_key: bool,
 }
 
 /// Proof of a device's identity at the Device Provisioning Service.
@@ -64,5 +75,26 @@ pub(super) fn provisioning(
         _ => return Err(ConfigError::TwoAttestations),
     };
     let port = section.port.or(endpoint.port());
-    Ok(ProvisioningSection { endpoint, port, id_scope, registration_id, attestation })
+    let issued_certificate =
+        section.issued_certificate.map(|section| issued(section, directory)).transpose()?;
+    Ok(ProvisioningSection {
+        endpoint,
+        port,
+        id_scope,
+        registration_id,
+        attestation,
+        issued_certificate,
+    })
+}
+
+fn issued(section: file::IssuedKeys, directory: &Path) -> Result<IssuedSection, ConfigError> {
+    let key = match key("provisioning.issued_certificate", None, section.key_uri, directory)? {
+        Some(KeySource::Token(uri)) => Some(uri),
+        Some(KeySource::File(_)) | None => None,
+    };
+    if key.is_some() && section.rotate_key == Some(true) {
+        return Err(ConfigError::RotateTokenKey);
+    }
+    let rotate_key = section.rotate_key.unwrap_or(key.is_none());
+    Ok(IssuedSection { key, rotate_key })
 }

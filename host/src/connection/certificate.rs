@@ -93,6 +93,11 @@ impl DeviceCertificate {
         Ok(())
     }
 
+    /// Returns the number of the certificate, from 0.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Returns the start of the validity.
     pub(crate) fn valid_from(&self) -> Timestamp {
         timestamp(self.facts.valid_from_unix)
@@ -149,7 +154,7 @@ impl LiveCertificate {
     }
 
     /// Waits until the current certificate is newer than the one with this number.
-    pub(super) async fn newer_than(&self, number: u64) {
+    pub(crate) async fn newer_than(&self, number: u64) {
         let mut current = self.current.subscribe();
         // Cannot fail, because `self` holds the sender.
         current.wait_for(|current| current.number > number).await.ok();

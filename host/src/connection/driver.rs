@@ -78,6 +78,9 @@ impl Driver {
             self.session.history.failed(&failure.message);
             self.log(&failure, wait);
             if let Some(provisioning) = self.dial.provisioning() {
+                if failure.kind == FailureKind::Identity && provisioning.roll_back().await {
+                    continue;
+                }
                 let registering = provisioning.register_again(failure.kind);
                 tokio::select! {
                     assignment = pulse.during(REGISTRATION_WAIT, registering) => {

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rumqttc::{ConnectReturnCode, mqttbytes};
 use rustls::OtherError;
 use trust::Distrust;
@@ -85,6 +86,15 @@ impl ConnectionFailure {
     /// received.
     pub(super) fn may_be_deliberate(&self) -> bool {
         matches!(self.kind, FailureKind::Closed | FailureKind::Cut)
+    }
+
+    /// Creates the failure for an issued certificate that has expired.
+    pub(super) fn expired(at: Timestamp) -> ConnectionFailure {
+        ConnectionFailure {
+            message: format!("the device certificate expired at {at}"),
+            hint: Some(CHECK_CLOCK_OR_WAIT),
+            kind: FailureKind::Identity,
+        }
     }
 
     /// Creates the failure for an attempt that timed out.
@@ -184,6 +194,8 @@ const CHECK_IDENTITY: &str = "check the device's connection string, that the dev
 const CHECK_CERTIFICATE: &str = "`behaviour-host identity show` shows the certificate; check its \
                                  thumbprint or its authority in the hub, and that the device is \
                                  enabled";
+const CHECK_CLOCK_OR_WAIT: &str = "the host registers for another certificate; check this \
+                                   machine's clock if this repeats";
 const CHECK_CLOCK: &str = "set this machine's clock, for example with a time server; the host then \
                            connects by itself";
 const CHECK_ADDRESS: &str = "check HostName in the connection string, `port` under [hub] and the \

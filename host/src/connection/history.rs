@@ -17,8 +17,32 @@ pub(crate) struct ConnectionView {
     pub(crate) reason: Option<String>,
     /// The time at which the token of the connection expires, if it is renewed.
     pub(crate) token_expires: Option<Timestamp>,
-    /// The end of the validity of the connection's certificate, if it has one.
-    pub(crate) certificate_expires: Option<Timestamp>,
+    /// The validity of the connection's certificate, if it has one.
+    pub(crate) certificate: Option<Validity>,
+}
+
+/// The validity of a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Validity {
+    pub(crate) from: Timestamp,
+    pub(crate) until: Timestamp,
+}
+
+/// The part of a certificate's lifetime after which its end is announced.
+const WARN_AT: f64 = 0.9;
+
+impl Validity {
+    /// Returns a warning for the operator if the validity ends soon or does not include `now`.
+    pub(crate) fn warning(&self, now: Timestamp) -> Option<&'static str> {
+        let lifetime = self.until.duration_since(self.from).as_secs_f64();
+        let age = now.duration_since(self.from).as_secs_f64();
+        match age {
+            _ if now >= self.until => Some("it has expired"),
+            ..0.0 => Some("it is not valid yet by this machine's clock"),
+            _ if age >= lifetime * WARN_AT => Some("less than a tenth of its validity is left"),
+            _ => None,
+        }
+    }
 }
 
 /// The state of the connection, which the driver and its sessions update.
@@ -33,7 +57,7 @@ impl ConnectionHistory {
             since: Timestamp::now(),
             reason: None,
             token_expires: None,
-            certificate_expires: None,
+            certificate: None,
         }))
     }
 
@@ -49,14 +73,14 @@ impl ConnectionHistory {
 
     /// Records that a connection is open. A connection with a renewed token continues the last
     /// one.
-    pub(super) fn connected(&self, token: Option<TokenTimes>, certificate: Option<Timestamp>) {
+    pub(super) fn connected(&self, token: Option<TokenTimes>, certificate: Option<Validity>) {
         let now = Timestamp::now();
         let mut view = self.0.lock();
         if !view.connected {
             view.since = now;
         }
         (view.connected, view.reason) = (true, None);
-        view.certificate_expires = certificate;
+        view.certificate = certificate;
         view.token_expires = token.map(|token| {
             let left = token.lifetime.saturating_sub(token.issued.elapsed());
             now.checked_add(left).unwrap_or(Timestamp::MAX)
@@ -83,6 +107,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_certificate_that_ends_soon_or_starts_later_has_a_warning() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let (from, until) = (at("2026-03-01T00:00:00Z"), at("2026-03-31T00:00:00Z"));
+        let warning = |now: &str| Validity { from, until }.warning(at(now)).unwrap_or_default();
+        assert_eq!(warning("2026-03-27T00:00:00Z"), "");
+        assert_eq!(warning("2026-03-28T00:00:00Z"), "less than a tenth of its validity is left");
+        assert_eq!(warning("2026-03-31T00:00:00Z"), "it has expired");
+        assert!(warning("2020-01-01T00:00:00Z").ends_with("by this machine's clock"));
+    }
+
+    #[test]
     fn the_time_is_that_of_the_last_change_and_not_of_a_renewal_or_a_failed_attempt() {
         let history = ConnectionHistory::new("hub:8883".to_owned());
         let token = TokenTimes { issued: Instant::now(), lifetime: Duration::from_secs(3600) };
@@ -94,8 +129,9 @@ mod tests {
         let connected = history.view();
         assert!(connected.since >= started.since && connected.reason.is_none());
         assert!(connected.token_expires.unwrap() > connected.since);
-        history.connected(None, Some(Timestamp::MAX));
-        assert_eq!(history.view().certificate_expires, Some(Timestamp::MAX));
+        let validity = Validity { from: Timestamp::MIN, until: Timestamp::MAX };
+        history.connected(None, Some(validity));
+        assert_eq!(history.view().certificate, Some(validity));
         assert_eq!((history.view().since, history.view().token_expires), (connected.since, None));
 
         history.failed("closed by the hub");

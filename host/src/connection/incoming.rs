@@ -24,6 +24,16 @@ pub(crate) enum Incoming {
     TwinAnswer { status: u16, rid: RequestId, version: Option<u64>, body: Bytes },
     /// A change of the desired properties.
     Desired(DesiredPatch),
+    /// An answer to the request for a certificate.
+    CredentialAnswer(CredentialAnswer),
+}
+
+/// An answer to a request for a certificate.
+#[derive(Debug, Clone)]
+pub(crate) struct CredentialAnswer {
+    pub(crate) status: u16,
+    pub(crate) rid: RequestId,
+    pub(crate) body: Bytes,
 }
 
 /// A method as it arrived.
@@ -72,8 +82,15 @@ pub(super) fn parse(publish: Publish, connection: u64) -> Option<Incoming> {
                 None
             }
         },
-        Ok(HubTopic::CloudToDevice { .. } | HubTopic::CredentialAnswer { .. }) => {
-            debug!(topic = publish.topic, "message without a subscription ignored");
+        Ok(HubTopic::CredentialAnswer { status, rid }) => {
+            Some(Incoming::CredentialAnswer(CredentialAnswer {
+                status,
+                rid,
+                body: publish.payload,
+            }))
+        }
+        Ok(HubTopic::CloudToDevice { .. }) => {
+            debug!(topic = publish.topic, "cloud-to-device message ignored");
             None
         }
         Err(error) => {

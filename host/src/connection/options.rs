@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
+use protocol::credentials;
 use protocol::host_name::HostName;
 use protocol::sas::{SasToken, sign};
 use protocol::user_name::{API_VERSION, UserName};
@@ -15,6 +16,7 @@ use trust::LiveTrust;
 use super::certificate::{CertificateError, DeviceCertificate, LiveCertificate, RequiredName};
 use super::client::{CLIENT_TYPE, client_config, since_epoch};
 use super::clock_step::ClockStep;
+use super::issued::IssuedCertificate;
 use super::options_error::{OptionsError, check_topics};
 use super::provisioning::Provisioning;
 use crate::assignment::Assignment;
@@ -95,7 +97,7 @@ impl Dial {
     ) -> Result<Dial, OptionsError> {
         let identity = provisioning.identity(assignment)?;
         let (hub, tls) = (provisioning.hub(), Arc::clone(provisioning.tls()));
-        let certificate = provisioning.certificate().cloned();
+        let certificate = provisioning.certificate();
         Ok(Dial::with(identity, hub, tls, certificate, Some(Arc::clone(provisioning))))
     }
 
@@ -122,6 +124,11 @@ impl Dial {
     /// connection string.
     pub(crate) fn provisioning(&self) -> Option<&Arc<Provisioning>> {
         self.provisioning.as_ref()
+    }
+
+    /// Returns the certificate that was issued to the device, if it signs in with one.
+    pub(super) fn issued(&self) -> Option<&Arc<IssuedCertificate>> {
+        self.provisioning.as_ref()?.issued()
     }
 
     /// Returns the identity of the device, secrets included.
@@ -172,7 +179,10 @@ impl Dial {
             host: self.identity.host.clone(),
             device: self.identity.device.clone(),
             module: self.identity.module.clone(),
-            api_version: API_VERSION.to_owned(),
+            api_version: match self.issued() {
+                Some(_) => credentials::API_VERSION.to_owned(),
+                None => API_VERSION.to_owned(),
+            },
             client_type: Some(CLIENT_TYPE.to_owned()),
             model_id: None,
         }

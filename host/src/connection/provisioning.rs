@@ -23,12 +23,14 @@ use trust::LiveTrust;
 
 use super::certificate::LiveCertificate;
 use super::failure::FailureKind;
+use super::issued::IssuedCertificate;
 use super::options_error::{OptionsError, check_topics};
 use crate::assignment::{Assignment, AssignmentFile};
 use crate::backoff::{Backoff, random_part};
 use crate::config::{Attestation, HubSection, ProvisioningSection};
 use crate::identity::{Registration, RegistrationCredential};
 pub use failure::ProvisioningFailure;
+use operation::Assigned;
 use pace::Pace;
 
 mod exchange;
@@ -59,6 +61,9 @@ pub(crate) struct Provisioning {
     tls: Arc<LiveTrust>,
     /// The certificate of a device without a key.
     certificate: Option<Arc<LiveCertificate>>,
+    /// The certificate that the service issues; `None` to sign in at the hub with the credential
+    /// of the registration.
+    issued: Option<Arc<IssuedCertificate>>,
     /// The turns of registrations, which bound their number at the same time.
     turns: Option<Arc<Semaphore>>,
     /// The file of the assignment; `None` if it is not kept.
@@ -92,6 +97,7 @@ impl Provisioning {
             hub: hub.clone(),
             tls,
             certificate,
+            issued: None,
             turns: None,
             file,
             seen: Mutex::default(),
@@ -106,8 +112,20 @@ impl Provisioning {
         Provisioning { turns: Some(turns), ..self }
     }
 
+    /// Signs in at the hub with certificates that the service issues.
+    pub(crate) fn with_issued(self, issued: IssuedCertificate) -> Provisioning {
+        Provisioning { issued: Some(Arc::new(issued)), ..self }
+    }
+
+    /// Returns the assignment on disk, if there is one and the device can sign in at its hub.
+    pub(crate) async fn usable(&self) -> Option<Assignment> {
+        let stored = self.stored().await?;
+        let is_usable = |issued: &Arc<IssuedCertificate>| issued.is_usable(Timestamp::now());
+        self.issued.as_ref().is_none_or(is_usable).then_some(stored)
+    }
+
     /// Returns the assignment on disk, if there is one.
-    pub(crate) async fn stored(&self) -> Option<Assignment> {
+    async fn stored(&self) -> Option<Assignment> {
         let file = self.file.clone()?;
         // Taken before the content is read, so that a concurrent change is noticed.
         let reading = spawn_blocking(move || (file.stamp(), file.read()));
@@ -156,7 +174,15 @@ impl Provisioning {
             Some(turns) => turns.acquire().await.ok(),
             None => None,
         };
-        let (hub, device) = self.exchange().await?;
+        let request = match &self.issued {
+            Some(issued) => Some(Arc::new(issued.request().await?)),
+            None => None,
+        };
+        let Assigned { hub, device, chain } = self.exchange(request.as_deref()).await?;
+        if let (Some(issued), Some(request)) = (&self.issued, request) {
+            let chain = chain.ok_or_else(ProvisioningFailure::not_issued)?;
+            issued.store(request, &chain).await?;
+        }
         let assignment = Assignment { hub, device, at: Timestamp::now() };
         info!(
             registration = %self.registration.id,
@@ -166,6 +192,20 @@ impl Provisioning {
         );
         *self.newest.lock() = Some(assignment.clone());
         Ok(assignment)
+    }
+
+    /// Returns to the earlier issued certificate after the hub has refused the current one.
+    /// Returns `false` if there is none.
+    pub(super) async fn roll_back(&self) -> bool {
+        match &self.issued {
+            Some(issued) => issued.roll_back().await,
+            None => false,
+        }
+    }
+
+    /// Registers once for a new certificate, and persists the assignment.
+    pub(crate) async fn renew(&self) -> Result<(), ProvisioningFailure> {
+        self.register_and_keep().await.map(drop)
     }
 
     /// Registers once, and persists the assignment. If the disk fails, the next start registers
@@ -211,6 +251,7 @@ impl Provisioning {
             module: None,
             gateway: None,
             credential: match &self.registration.credential {
+                _ if self.issued.is_some() => DeviceCredential::X509,
                 RegistrationCredential::Key(key) | RegistrationCredential::DerivedKey(key) => {
                     DeviceCredential::Key(key.clone())
                 }
@@ -227,8 +268,17 @@ impl Provisioning {
         &self.tls
     }
 
-    pub(super) fn certificate(&self) -> Option<&Arc<LiveCertificate>> {
-        self.certificate.as_ref()
+    /// Returns the certificate for the hub, if the device has one.
+    pub(super) fn certificate(&self) -> Option<Arc<LiveCertificate>> {
+        match &self.issued {
+            Some(issued) => issued.live(),
+            None => self.certificate.clone(),
+        }
+    }
+
+    /// Returns the certificate that the service issues, if it does.
+    pub(crate) fn issued(&self) -> Option<&Arc<IssuedCertificate>> {
+        self.issued.as_ref()
     }
 
     /// Records that the device has another id now, which the running device cannot take.

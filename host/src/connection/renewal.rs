@@ -50,8 +50,9 @@ pub(super) struct Renewal {
     step: RenewalStep,
     /// The time until which the renewal can wait for answers in progress.
     deadline: Instant,
-    /// The number of the connection's certificate.
+    /// The number and the thumbprint of the connection's certificate.
     certificate: u64,
+    thumbprint: Option<String>,
     backoff: Backoff,
 }
 
@@ -82,14 +83,15 @@ impl Renewal {
     pub(super) fn new(wire: &Wire) -> Renewal {
         let backoff = Backoff::new(RETRY_BASE, RETRY_LONGEST);
         let certificate = wire.certificate.as_ref().map(|it| it.number);
+        let thumbprint = wire.certificate.as_ref().map(|it| it.thumbprint.clone());
         let Some(TokenTimes { issued, lifetime }) = wire.token else {
             let step = certificate.map_or(RenewalStep::Never, |_| RenewalStep::Changed);
             let certificate = certificate.unwrap_or_default();
-            return Renewal { step, deadline: Instant::now(), certificate, backoff };
+            return Renewal { step, deadline: Instant::now(), certificate, thumbprint, backoff };
         };
         let at = issued + lifetime.mul_f64(RENEW_AT - SPREAD * random_part());
         let deadline = issued + lifetime.mul_f64(RENEW_BY);
-        Renewal { step: RenewalStep::due(at), deadline, certificate: 0, backoff }
+        Renewal { step: RenewalStep::due(at), deadline, certificate: 0, thumbprint, backoff }
     }
 
     /// Waits until the token has to be renewed or the certificate has changed, then opens the next connection. If the future
@@ -129,6 +131,12 @@ impl Renewal {
     pub(super) fn failed(&mut self, dial: &Dial, failure: &ConnectionFailure) {
         let next_try = self.backoff.next();
         self.step = RenewalStep::due(Instant::now() + next_try);
+        // The hub has refused a new certificate, and this connection has the earlier one.
+        if let Some(current) = dial.certificate().map(|live| live.current())
+            && self.thumbprint.as_ref() == Some(&current.thumbprint)
+        {
+            (self.certificate, self.step) = (current.number, RenewalStep::Changed);
+        }
         let ConnectionFailure { message, hint, .. } = failure;
         match dial.certificate() {
             Some(_) => {
@@ -158,6 +166,9 @@ async fn open(dial: &Dial) -> Result<Wire, ConnectionFailure> {
     let (Some(provisioning), Some(_)) = (dial.provisioning(), dial.certificate()) else {
         return Err(failure);
     };
+    if provisioning.roll_back().await {
+        return Err(failure);
+    }
     match provisioning.register_again(failure.kind).await {
         Some(assignment) if assignment.hub == dial.identity().host => Wire::open(dial).await,
         // The driver turns to another hub after this connection.

@@ -179,7 +179,7 @@ impl Session {
         renewal: &mut Renewal,
         dial: &Arc<Dial>,
     ) -> Result<Ended, ConnectionFailure> {
-        self.begin(state).await?;
+        self.begin(state, dial.issued().is_some()).await?;
         let closing = self.closing.clone();
         let mut closing = pin!(closing.cancelled());
         let mut ping = pin!(sleep(dial.ping_interval()));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
+use jiff::Timestamp;
 use rumqttc::{Connect, ConnectReturnCode, Login, Packet};
 use tokio::time::{Instant, timeout};
 
@@ -58,6 +59,12 @@ impl Wire {
     async fn sign_in(dial: &Dial) -> Result<Wire, ConnectionFailure> {
         let (name, port) = dial.address();
         let certificate = dial.fresh_certificate().await;
+        // The credential of the registration gets another one, so the hub need not refuse it.
+        if let (Some(_), Some(expired)) = (dial.issued(), &certificate)
+            && Timestamp::now() > expired.valid_until()
+        {
+            return Err(ConnectionFailure::expired(expired.valid_until()));
+        }
         let tls = dial.tls(certificate.as_deref()).await;
         let socket = Socket::open(name, port, tls).await?;
 
@@ -80,6 +87,9 @@ impl Wire {
             return Err(ConnectionFailure::refused(ack.code, wire.certificate.is_some()));
         }
         wire.session_present = ack.session_present;
+        if let Some(issued) = dial.issued() {
+            issued.accepted().await;
+        }
         Ok(wire)
     }
 

@@ -33,6 +33,9 @@ pub struct HostStatus {
     /// End of the validity of the connection's certificate; `None` without one.
     #[serde(default)]
     pub certificate_expires: Option<String>,
+    /// Warning about that validity; `None` if it includes the current time and does not end soon.
+    #[serde(default)]
+    pub certificate_warning: Option<String>,
     /// Number of methods in flight.
     pub calls: usize,
     /// Number of reports that the hub has not answered.
@@ -100,7 +103,10 @@ impl HostStatus {
             ("token", self.token_expires.as_ref().map(|time| format!("expires at {time}"))),
             (
                 "certificate",
-                self.certificate_expires.as_ref().map(|time| format!("expires at {time}")),
+                self.certificate_expires.as_ref().map(|time| match &self.certificate_warning {
+                    Some(warning) => format!("expires at {time}: {warning}"),
+                    None => format!("expires at {time}"),
+                }),
             ),
             ("host", Some(format!("version {}, up for {uptime}", self.version))),
             ("calls", Some(format!("{} in flight", self.calls))),
@@ -177,6 +183,9 @@ plugins     3 active, 1 off";
         assert!(text.contains("connection  connected since 2026"), "{text}");
         assert!(text.contains("token       expires at 2026-01-01T01:00:00Z\n"), "{text}");
         assert!(text.contains("certificate expires at 2026-02-01T00:00:00Z\n"), "{text}");
+        status.certificate_warning = Some("it has expired".to_owned());
+        let text = status.to_text();
+        assert!(text.contains("expires at 2026-02-01T00:00:00Z: it has expired\n"), "{text}");
     }
 
     #[test]

@@ -58,6 +58,15 @@ pub enum TokenError {
     /// Several keys with this label and id.
     #[error("the token has more than one key that matches `{0}`")]
     ManyKeys(String),
+    /// Key that exists already.
+    #[error("the token has a key that matches `{0}` already")]
+    Exists(String),
+    /// Key without its public part.
+    #[error("the token has no public key that belongs to `{0}`")]
+    NoPublicKey(String),
+    /// Key that no certificate is requested for.
+    #[error("the key `{0}` is not on the curve P-256 or P-384")]
+    Curve(String),
     /// Certificate for a key that tokens are not used for.
     #[error("`{0}`: the certificate is not for a P-256, P-384 or RSA key")]
     Kind(String),
@@ -102,6 +111,12 @@ impl TokenError {
                 "correct `object` and `id`; `pkcs11-tool --login --list-objects` shows the keys"
             }
             TokenError::ManyKeys(_) => "add `id` to the URI, and give each key an id of its own",
+            TokenError::Exists(_) => "choose another `object` or `id`, or use the existing key",
+            TokenError::NoPublicKey(_) => {
+                "store the public key with the `id` of the private one, or create a new key with \
+                 `behaviour-host identity create-key`"
+            }
+            TokenError::Curve(_) => "create a P-384 key with `behaviour-host identity create-key`",
             TokenError::Kind(_) => "issue a certificate for a P-256, P-384 or RSA key",
             TokenError::OtherKey(_) => {
                 "name the key for which the certificate was issued, or issue one for this key"

@@ -49,6 +49,7 @@ pub fn check(config: &Config, identity: Option<&Identity>) -> CheckReport {
     errors.extend(wrong.map(RunError::from));
     let wrong = check_certificate(config, identity).err();
     errors.extend(wrong.map(OptionsError::from).map(RunError::from));
+    errors.extend(check_issued(config, identity).err());
     errors.extend(check_data(config, identity).err().map(RunError::from));
     errors.extend(Control::check(config).err().map(RunError::from));
     errors.extend(Http::check(config).into_iter().map(RunError::from));
@@ -90,6 +91,15 @@ fn check_certificate(config: &Config, identity: Option<&Identity>) -> Result<(),
         (Some(Identity::Registration(_)) | None, None) => None,
     };
     connection::check_certificate(section, name.as_ref())
+}
+
+/// Checks the key of the issued certificate in a token, and the certificate if there is one. One
+/// that has expired is no error: the device registers for another.
+fn check_issued(config: &Config, identity: Option<&Identity>) -> Result<(), RunError> {
+    let Some(Identity::Registration(registration)) = identity else { return Ok(()) };
+    let data = super::way::data_directory(config, registration)?;
+    let Some(file) = super::way::issued_file(registration, config, &data) else { return Ok(()) };
+    Ok(file.check_key()?)
 }
 
 /// Returns the files of the certificate with which the device signs in, if there are any.

@@ -4,6 +4,7 @@ use trust::TrustError;
 
 use crate::connection::{OptionsError, ProvisioningFailure};
 use crate::control::ControlError;
+use crate::issued::IssuedError;
 use crate::journal::JournalError;
 use crate::plugins::PluginError;
 use crate::supervision::TaskEnded;
@@ -23,6 +24,18 @@ pub enum RunError {
     /// Failed registration with the Device Provisioning Service.
     #[error(transparent)]
     Provisioning(#[from] ProvisioningFailure),
+    /// Certificate or key that cannot be requested, created or used.
+    #[error(transparent)]
+    Issued(#[from] IssuedError),
+    /// Key that an operator wants to create, but that the host generates.
+    #[error("the host generates the key of the issued certificate itself")]
+    GeneratedKey,
+    /// Configuration without a key of a certificate.
+    #[error("the configuration names no key of a certificate")]
+    NoKey,
+    /// Renewal without an issued certificate.
+    #[error("[provisioning.issued_certificate] is missing, so no certificate is renewed")]
+    NoIssuedCertificate,
     /// Assignment of another device id to the running device.
     #[error("the provisioning service has assigned another device id")]
     Renamed,
@@ -81,6 +94,18 @@ impl RunError {
             RunError::Connection(OptionsError::NoProvisioning) => {
                 Some("add [provisioning] with `id_scope`, or use a connection string".into())
             }
+            RunError::Issued(error) => Some(error.hint().to_owned()),
+            RunError::GeneratedKey => Some(
+                "set `key_uri` under [provisioning.issued_certificate] for a key in a token".into(),
+            ),
+            RunError::NoKey => Some(
+                "set `key_file` or `key_uri` under [hub.identity] or [provisioning]".into(),
+            ),
+            RunError::NoIssuedCertificate => Some(
+                "add the table, or replace the files of the certificate: the host reads changed \
+                 files by itself"
+                    .into(),
+            ),
             RunError::Provisioning(failure) => failure.hint().map(str::to_owned),
             RunError::Renamed => {
                 Some("start the host again, which then connects with this id".into())

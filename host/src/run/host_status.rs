@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use jiff::Timestamp;
+
 use crate::control::HostStatus;
 use crate::device::Device;
 use crate::lent::jobs::Jobs;
@@ -29,7 +31,11 @@ pub(super) fn of(
             since: format!("{:.3}", connection.since),
             reason: connection.reason,
             token_expires: connection.token_expires.map(|time| format!("{time:.0}")),
-            certificate_expires: connection.certificate_expires.map(|time| format!("{time:.0}")),
+            certificate_expires: connection.certificate.map(|it| format!("{:.0}", it.until)),
+            certificate_warning: connection
+                .certificate
+                .and_then(|it| it.warning(Timestamp::now()))
+                .map(str::to_owned),
             calls: router.running(),
             pending_reports: twin.pending_reports(),
             pending_messages: telemetry.pending(),

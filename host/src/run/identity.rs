@@ -1,7 +1,5 @@
 //! Description of a device's identity, without a secret, and its registration.
 
-use std::path::PathBuf;
-
 use jiff::Timestamp;
 use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
 use protocol::provisioning::RegistrationId;
@@ -11,7 +9,7 @@ use crate::assignment::{Assignment, AssignmentFile};
 use crate::config::{Config, IdentitySection};
 use crate::connection::{self, CertificateError, DeviceCertificate, OptionsError, RequiredName};
 use crate::identity::{Identity, Registration, RegistrationCredential};
-use crate::journal::{self, JournalError};
+use crate::journal::JournalError;
 
 /// The way in which a device signs in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +34,11 @@ pub enum SignIn {
         /// The end of the validity.
         valid_until: Timestamp,
         /// The files of the certificate and its key.
+        files: IdentitySection,
+    },
+    /// A certificate that has not been issued yet.
+    AwaitedCertificate {
+        /// The files of the certificate and its key, once it is issued.
         files: IdentitySection,
     },
 }
@@ -78,6 +81,16 @@ pub fn sign_in(config: &Config, identity: &Identity) -> Result<SignIn, RunError>
             Err(OptionsError::TwoIdentities.into())
         }
         Identity::ConnectionString(identity) => with_connection_string(config, identity),
+        Identity::Registration(registration) if is_issued(config) => {
+            let data = way::data_directory(config, registration)?;
+            let file = way::issued_file(registration, config, &data);
+            let file = file.ok_or(RunError::NoIssuedCertificate)?;
+            if !file.exists() {
+                return Ok(SignIn::AwaitedCertificate { files: file.section() });
+            }
+            let name = RequiredName::Registration(registration.id.clone());
+            read_certificate(&file.section(), Some(&name))
+        }
         Identity::Registration(Registration { id, credential }) => match credential {
             RegistrationCredential::Key(_) | RegistrationCredential::DerivedKey(_) => {
                 Ok(SignIn::Key)
@@ -89,6 +102,11 @@ pub fn sign_in(config: &Config, identity: &Identity) -> Result<SignIn, RunError>
             }
         },
     }
+}
+
+/// Returns `true` if the service issues the certificate for the hub.
+fn is_issued(config: &Config) -> bool {
+    config.provisioning.as_ref().is_some_and(|section| section.issued_certificate.is_some())
 }
 
 fn with_connection_string(
@@ -152,7 +170,7 @@ fn common_name(files: &IdentitySection) -> Result<RegistrationId, CertificateErr
 /// Returns the registration of a device and the assignment on disk. Blocks.
 pub fn provisioned(config: &Config, registration: &Registration) -> Result<Provisioned, RunError> {
     let section = config.provisioning.as_ref().ok_or(OptionsError::NoProvisioning)?;
-    let data = data_directory(config, registration)?;
+    let data = way::data_directory(config, registration)?;
     let file = AssignmentFile::in_data(&data, &section.id_scope, &registration.id);
     Ok(Provisioned {
         endpoint: section.endpoint.to_string(),
@@ -172,7 +190,7 @@ pub async fn provision(
     config: &Config,
     registration: &Registration,
 ) -> Result<AssignedHub, RunError> {
-    let data = data_directory(config, registration)?;
+    let data = way::data_directory(config, registration)?;
     let tls = connection::tls(&config.hub)?;
     let provisioning = way::provisioning(registration, config, &data, tls)?;
     let assignment = provisioning.register().await?;
@@ -181,9 +199,16 @@ pub async fn provision(
     Ok(assignment.into())
 }
 
-fn data_directory(config: &Config, registration: &Registration) -> Result<PathBuf, RunError> {
-    match &config.host.data {
-        Some(directory) => Ok(directory.clone()),
-        None => Ok(journal::default_directory(&Registration::data_name(&registration.id))?),
+/// Registers a device for a new certificate, as [`provision`] does. A running host uses it within
+/// half a minute.
+///
+/// # Errors
+///
+/// Returns an error if the service issues no certificate to the device, and those of
+/// [`provision`].
+pub async fn renew(config: &Config, registration: &Registration) -> Result<AssignedHub, RunError> {
+    match is_issued(config) {
+        true => provision(config, registration).await,
+        false => Err(RunError::NoIssuedCertificate),
     }
 }

@@ -1,16 +1,18 @@
 //! The way to the hub: known from a connection string, or assigned by the Device Provisioning
 //! Service.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
 use super::RunError;
 use crate::assignment::AssignmentFile;
 use crate::config::Config;
-use crate::connection::{self, Dial, OptionsError, Provisioning};
+use crate::connection::{self, Dial, IssuedCertificate, OptionsError, Provisioning};
 use crate::device::systemd::ServiceManager;
 use crate::identity::{Identity, Registration};
+use crate::issued::IssuedFile;
+use crate::journal;
 use crate::supervision::Supervisor;
 
 /// The way to the hub.
@@ -55,7 +57,7 @@ impl Way {
             Way::Known(dial) => return Ok(Some(*dial)),
             Way::Assigned(provisioning) => provisioning,
         };
-        if let Some(assignment) = provisioning.stored().await {
+        if let Some(assignment) = provisioning.usable().await {
             return Ok(Some(Dial::assigned(&provisioning, &assignment)?));
         }
         // The first registration can take as long as the network is down.
@@ -83,6 +85,31 @@ pub(super) fn provisioning(
 ) -> Result<Arc<Provisioning>, OptionsError> {
     let section = config.provisioning.as_ref().ok_or(OptionsError::NoProvisioning)?;
     let file = AssignmentFile::in_data(data, &section.id_scope, &registration.id);
-    let registration = registration.clone();
-    Ok(Arc::new(Provisioning::new(registration, section, &config.hub, tls, Some(file))?))
+    let provisioning =
+        Provisioning::new(registration.clone(), section, &config.hub, tls, Some(file))?;
+    Ok(Arc::new(match issued_file(registration, config, data) {
+        Some(file) => provisioning.with_issued(IssuedCertificate::open(file, &registration.id)),
+        None => provisioning,
+    }))
+}
+
+/// Returns the files in `data` of the certificate that the service issues, if it does.
+pub(super) fn issued_file(
+    registration: &Registration,
+    config: &Config,
+    data: &Path,
+) -> Option<IssuedFile> {
+    let section = config.provisioning.as_ref()?.issued_certificate.as_ref()?;
+    Some(IssuedFile::in_data(data, section, registration.id.as_str()))
+}
+
+/// Returns the data directory of a registration.
+pub(super) fn data_directory(
+    config: &Config,
+    registration: &Registration,
+) -> Result<PathBuf, RunError> {
+    match &config.host.data {
+        Some(directory) => Ok(directory.clone()),
+        None => Ok(journal::default_directory(&Registration::data_name(&registration.id))?),
+    }
 }

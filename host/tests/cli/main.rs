@@ -6,6 +6,7 @@
 mod certificate;
 mod connecting;
 mod ending;
+mod issued;
 mod logging;
 mod operating;
 mod provisioning;

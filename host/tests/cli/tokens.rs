@@ -1,6 +1,6 @@
 //! Keys in tokens, with SoftHSM 2 in a directory of each test's own.
 
-mod softhsm;
+pub(crate) mod softhsm;
 
 use std::fs;
 

@@ -1,5 +1,7 @@
 //! A hub with its Device Provisioning Service, and hosts that register with it.
 
+use std::time::Duration;
+
 use host::{Config, Registration, RunError};
 use hub::Hub;
 use protocol::id::DeviceId;
@@ -46,6 +48,19 @@ impl Site {
         Site::of(Rig::new().certificate(SignedBy::Authority)).await
     }
 
+    /// Starts a hub that issues certificates with this lifetime.
+    pub(super) async fn issuing(lifetime: Duration) -> Site {
+        let site = Site::of(Rig::new().certificate_lifetime(lifetime)).await;
+        let group = Enrollment {
+            enrollment_group_id: Some("fleet".to_owned()),
+            attestation: Attestation::symmetric_key(Some(key(1)), None),
+            credential_policy_name: Some("default".to_owned()),
+            ..Enrollment::default()
+        };
+        site.hub().provisioning().create_group(group).unwrap();
+        site
+    }
+
     async fn of(rig: Rig) -> Site {
         let folder = tempfile::tempdir().unwrap();
         let _plugin = fixtures::write("reply.wat", folder.path());
@@ -55,6 +70,11 @@ impl Site {
     /// Returns the certificate of [`rig::DEVICE`], which the verified authority has signed.
     pub(super) fn certificate_of_authority(&self) -> CertificateFiles {
         self.rig.certificate_files()
+    }
+
+    /// Returns the directory of the settings.
+    pub(super) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     pub(super) fn hub(&self) -> &Hub {
@@ -133,6 +153,18 @@ impl Site {
         let files = CertificateFiles::in_directory(&directory);
         files.write(name, SignedBy::Itself, 2100);
         files
+    }
+
+    /// Returns the kind of the device's sign-in at the hub.
+    pub(super) async fn kind_of_sign_in(&self, device: &DeviceId) -> String {
+        self.client().device(device).await.unwrap().authentication.unwrap().kind
+    }
+
+    /// Returns the end of the certificate's validity that a device has reported.
+    pub(super) async fn reported_end(&self, device: &DeviceId) -> Option<String> {
+        let twin = self.client().twin(device).await.unwrap();
+        let reported = Value::from(twin.properties.reported);
+        reported.pointer("/certificate/validUntil")?.as_str().map(str::to_owned)
     }
 
     /// Calls a method that returns its argument, the id of the device.

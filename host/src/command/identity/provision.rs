@@ -1,10 +1,10 @@
-//! `behaviour-host identity provision`.
+//! `behaviour-host identity provision` and `behaviour-host identity renew`.
 
 use clap::Args;
 use program::LogFilter;
 use serde_json::json;
 
-use super::print;
+use super::{facts_of_sign_in, print};
 use crate::command::configuration::{ConfigurationArguments, read};
 use crate::command::error::CommandError;
 use crate::command::run::{LOG_TARGETS, hide_memory, until_signal};
@@ -13,7 +13,8 @@ use crate::command::source::registration_and_source;
 const EXAMPLES: &str = "\
 Examples:
   behaviour-host identity provision
-  behaviour-host identity provision --json | jq -r .hub";
+  behaviour-host identity provision --json | jq -r .hub
+  behaviour-host identity renew";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -30,24 +31,43 @@ pub(super) struct ProvisionArguments {
 
 /// Registers the device once. A running host uses the assignment for its next connection.
 pub(super) fn provision(arguments: &ProvisionArguments) -> Result<(), CommandError> {
+    register(arguments, false)
+}
+
+/// Registers the device once, for a new certificate.
+pub(super) fn renew(arguments: &ProvisionArguments) -> Result<(), CommandError> {
+    register(arguments, true)
+}
+
+fn register(arguments: &ProvisionArguments, renews: bool) -> Result<(), CommandError> {
     let _log = program::log(&arguments.log, false, LOG_TARGETS)?;
     hide_memory();
     let config = read(&arguments.common)?;
-    let (registration, _) = registration_and_source(&config)?;
+    let (registration, source) = registration_and_source(&config)?;
+    let (settings, registrant) = (config.clone(), registration.clone());
     let assigned = until_signal(|stopped| async move {
+        let registering = async {
+            match renews {
+                true => behaviour_host::renew(&settings, &registrant).await,
+                false => behaviour_host::provision(&settings, &registrant).await,
+            }
+        };
         tokio::select! {
-            assigned = behaviour_host::provision(&config, &registration) => assigned.map(Some),
+            assigned = registering => assigned.map(Some),
             () = stopped => Ok(None),
         }
     })?;
     let Some(assigned) = assigned else {
         return Err(anyhow::anyhow!("stopped before the device was assigned to a hub").into());
     };
-    let facts = vec![
+    let mut facts = vec![
         ("device", "device", json!(assigned.device)),
         ("hub", "hub", json!(assigned.hub)),
         ("assigned", "assignedAt", json!(assigned.at.to_string())),
     ];
+    if renews {
+        facts.extend(facts_of_sign_in(&config, &registration.into(), &source)?);
+    }
     print(facts, arguments.json);
     Ok(())
 }

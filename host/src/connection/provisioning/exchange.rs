@@ -2,25 +2,27 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use protocol::host_name::HostName;
-use protocol::id::{DeviceId, RequestId};
+use protocol::id::RequestId;
 use protocol::provisioning::{
-    ANSWERS, API_VERSION, ProvisioningAnswer, ProvisioningTopic, ProvisioningUserName,
-    RegistrationRequest, TOKEN_POLICY, resource,
+    ANSWERS, API_VERSION, API_VERSION_WITH_CSR, ProvisioningAnswer, ProvisioningTopic,
+    ProvisioningUserName, RegistrationRequest, TOKEN_POLICY, resource,
 };
 use protocol::sas::sign;
 use rumqttc::{Connect, ConnectReturnCode, Login, Packet, PubAck, Publish, QoS, Subscribe};
 use tokio::time::{sleep, timeout};
 
 use super::failure::{Applicant, ProvisioningFailure};
-use super::operation::{LONGEST_POLL, Step, next};
+use super::operation::{Assigned, LONGEST_POLL, Step, next};
 use super::{Provisioning, RegistrationCredential, with_jitter};
 use crate::config::default_port;
 use crate::connection::client::{CLIENT_TYPE, client_config, since_epoch};
 use crate::connection::failure::ConnectionFailure;
 use crate::connection::socket::Socket;
 use crate::ids::IdSequence;
+use crate::issued::SigningRequest;
 
 /// The time limit of a whole registration. An assignment takes seconds; one that takes longer
 /// than this is started anew.
@@ -44,9 +46,12 @@ struct Registering {
 }
 
 impl Provisioning {
-    /// Registers and returns the hub and the id of the device.
-    pub(super) async fn exchange(&self) -> Result<(HostName, DeviceId), ProvisioningFailure> {
-        match timeout(REGISTRATION_WAIT, self.ask()).await {
+    /// Registers, and asks for a certificate if there is a request for one.
+    pub(super) async fn exchange(
+        &self,
+        request: Option<&SigningRequest>,
+    ) -> Result<Assigned, ProvisioningFailure> {
+        match timeout(REGISTRATION_WAIT, self.ask(request)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(ProvisioningFailure::lost(format!(
                 "the provisioning service has not assigned the device to a hub within {} s",
@@ -55,11 +60,12 @@ impl Provisioning {
         }
     }
 
-    async fn ask(&self) -> Result<(HostName, DeviceId), ProvisioningFailure> {
+    async fn ask(&self, request: Option<&SigningRequest>) -> Result<Assigned, ProvisioningFailure> {
         let mut exchange = in_time(self.open()).await?;
         let applicant = Applicant(&self.registration);
         let request = RegistrationRequest {
             registration_id: Some(self.registration.id.to_string()),
+            csr: request.map(|request| STANDARD.encode(&request.csr)),
             ..RegistrationRequest::default()
         };
         let body = serde_json::to_vec(&request).expect("a registration is valid JSON");
@@ -68,9 +74,9 @@ impl Provisioning {
         let (mut answer, mut content) = in_time(exchange.request(&topic, body, &rid)).await?;
         loop {
             match next(applicant, &answer, &content)? {
-                Step::Assigned { hub, device } => {
+                Step::Assigned(assigned) => {
                     exchange.socket.send(Packet::Disconnect).await.ok();
-                    return Ok((hub, device));
+                    return Ok(assigned);
                 }
                 Step::Poll { operation, after } => {
                     exchange.wait(with_jitter(after)).await?;
@@ -115,7 +121,10 @@ impl Provisioning {
         let user_name = ProvisioningUserName {
             scope: scope.clone(),
             registration: id.clone(),
-            api_version: API_VERSION.to_owned(),
+            api_version: match &self.issued {
+                Some(_) => API_VERSION_WITH_CSR.to_owned(),
+                None => API_VERSION.to_owned(),
+            },
             client_version: Some(CLIENT_TYPE.to_owned()),
         };
         // An empty password is not sent.

@@ -6,7 +6,9 @@ use protocol::provisioning::{ProvisioningError, ProvisioningErrorCode as Code, R
 use rumqttc::ConnectReturnCode;
 
 use crate::connection::failure::{ConnectionFailure, FailureKind};
+use crate::connection::issued::ChainRefusal;
 use crate::identity::{Registration, RegistrationCredential};
+use crate::issued::IssuedError;
 
 /// The reason why a registration failed, with a hint for the operator. Its message is one line
 /// and shows no secret.
@@ -31,6 +33,16 @@ impl ProvisioningFailure {
         self.hint
     }
 
+    /// Returns `true` if the service has refused the device, which needs an operator.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.kind == FailureKind::Refused
+    }
+
+    /// Returns the wait that the service asks for.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
     /// Creates a failure that may end by itself.
     pub(super) fn lost(message: impl Into<String>) -> ProvisioningFailure {
         ConnectionFailure::new(message).into()
@@ -39,6 +51,12 @@ impl ProvisioningFailure {
     /// Creates the failure for an answer that is not one of the service.
     pub(super) fn malformed(what: &str) -> ProvisioningFailure {
         ProvisioningFailure::lost(format!("the provisioning service sent {what}"))
+    }
+
+    /// Creates the failure for an assignment without the certificate that was requested.
+    pub(super) fn not_issued() -> ProvisioningFailure {
+        let message = "the provisioning service has issued no certificate".to_owned();
+        ProvisioningFailure::refused(message, NO_POLICY)
     }
 
     fn refused(message: String, hint: &'static str) -> ProvisioningFailure {
@@ -51,6 +69,20 @@ impl From<ConnectionFailure> for ProvisioningFailure {
     fn from(failure: ConnectionFailure) -> ProvisioningFailure {
         let ConnectionFailure { message, hint, kind } = failure.of_provisioning();
         ProvisioningFailure { message, hint, kind, retry_after: None }
+    }
+}
+
+impl From<IssuedError> for ProvisioningFailure {
+    fn from(error: IssuedError) -> ProvisioningFailure {
+        let message = program::chain(&error).to_string();
+        ProvisioningFailure::refused(message, error.hint())
+    }
+}
+
+impl From<ChainRefusal> for ProvisioningFailure {
+    fn from(refusal: ChainRefusal) -> ProvisioningFailure {
+        let message = program::chain(&refusal).to_string();
+        ProvisioningFailure { hint: refusal.hint(), ..ProvisioningFailure::refused(message, "") }
     }
 }
 
@@ -130,6 +162,8 @@ impl Applicant<'_> {
     }
 }
 
+const NO_POLICY: &str = "set a `credentialPolicyName` in the enrollment, or remove \
+                         [provisioning.issued_certificate]";
 const NO_HUB: &str = "link an IoT hub to the Device Provisioning Service, and allow it in the \
                       enrollment";
 const NO_ENROLLMENT: &str = "create an enrollment for this registration id, or correct \

@@ -22,7 +22,16 @@ pub(super) enum Step {
     /// A poll of the operation after a wait.
     Poll { operation: OperationId, after: Duration },
     /// The assignment.
-    Assigned { hub: HostName, device: DeviceId },
+    Assigned(Assigned),
+}
+
+/// The outcome of a registration.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Assigned {
+    pub(super) hub: HostName,
+    pub(super) device: DeviceId,
+    /// The certificate that the service has issued, and those of its authorities.
+    pub(super) chain: Option<Vec<String>>,
 }
 
 /// Returns the step after an answer to the registration or to a poll.
@@ -40,13 +49,15 @@ pub(super) fn next(
     let state = operation.registration_state;
     match operation.status {
         AssignmentStatus::Assigned => {
-            let (hub, device) = state
-                .and_then(|state| Some((state.assigned_hub?, state.device_id?)))
+            let (hub, device, chain) = state
+                .and_then(|state| {
+                    Some((state.assigned_hub?, state.device_id?, state.issued_certificate_chain))
+                })
                 .ok_or_else(|| ProvisioningFailure::malformed("an assignment without a hub"))?;
             let hub = hub
                 .parse()
                 .map_err(|_| ProvisioningFailure::malformed("a hub that is not a host name"))?;
-            Ok(Step::Assigned { hub, device })
+            Ok(Step::Assigned(Assigned { hub, device, chain }))
         }
         AssignmentStatus::Failed => Err(applicant.failed(state.as_ref())),
         AssignmentStatus::Disabled => Err(applicant.disabled()),
@@ -112,7 +123,8 @@ mod tests {
         assert!(step(200, None, text).unwrap_err().message.ends_with("without an operation"));
         let text = text.replace("Pump 7", "Pump-7");
         let (hub, device) = ("hub.example".parse().unwrap(), "Pump-7".parse().unwrap());
-        assert_eq!(step(200, None, &text), Ok(Step::Assigned { hub, device }));
+        let assigned = Assigned { hub, device, chain: None };
+        assert_eq!(step(200, None, &text), Ok(Step::Assigned(assigned)));
         let without = text.replace(r#""assignedHub":"hub.example","#, "");
         assert!(step(200, None, &without).unwrap_err().message.ends_with("without a hub"));
         assert!(step(200, None, "").unwrap_err().message.ends_with("without an operation"));

@@ -29,9 +29,10 @@ impl Session {
     pub(super) async fn begin(
         &mut self,
         state: &mut ConnectionState,
+        has_issued_certificate: bool,
     ) -> Result<(), ConnectionFailure> {
         let again = self.window.again(state.wire.session_present).into_iter();
-        let packets = std::iter::once(Packet::Subscribe(subscriptions()));
+        let packets = std::iter::once(Packet::Subscribe(subscriptions(has_issued_certificate)));
         let packets = packets.chain(again.map(Packet::Publish)).collect();
         self.send(state, packets).await?;
         // The time limit for acknowledgements must not include the time for sending, which is
@@ -148,10 +149,15 @@ fn is_sendable(topic: &str, body: &[u8]) -> bool {
     fits
 }
 
-/// Returns the SUBSCRIBE packet with all subscriptions of the host.
-fn subscriptions() -> Subscribe {
+/// Returns the SUBSCRIBE packet with all subscriptions of the host. Only a device with an issued
+/// certificate requests the next one.
+fn subscriptions(has_issued_certificate: bool) -> Subscribe {
     let filters = [Filter::Methods, Filter::TwinAnswers, Filter::Desired];
-    let filters = filters.map(|filter| SubscribeFilter::new(filter.to_string(), QoS::AtLeastOnce));
+    let credentials = has_issued_certificate.then_some(Filter::CredentialAnswers);
+    let filters = filters
+        .into_iter()
+        .chain(credentials)
+        .map(|filter| SubscribeFilter::new(filter.to_string(), QoS::AtLeastOnce));
     let mut subscribe = Subscribe::new_many(filters);
     subscribe.pkid = SUBSCRIBE_ID;
     subscribe

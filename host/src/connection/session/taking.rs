@@ -1,5 +1,6 @@
 //! Handling of packets from the hub.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rumqttc::{Packet, PubAck, Publish, SubAck, SubscribeReasonCode};
@@ -7,6 +8,8 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info};
 
 use super::{ConnectionFailure, ConnectionState, Dial, Phase, Session};
+use crate::connection::certificate::DeviceCertificate;
+use crate::connection::history::Validity;
 use crate::connection::incoming::{Incoming, parse};
 use crate::connection::receipts::Receipt;
 use crate::connection::window::UnknownId;
@@ -73,7 +76,11 @@ impl Session {
             return Err(ConnectionFailure::new("the hub refused a subscription"));
         }
         (state.phase, state.until) = (Phase::Open, None);
-        let certificate = state.wire.certificate.as_ref().map(|it| it.valid_until());
+        let validity = |it: &Arc<DeviceCertificate>| Validity {
+            from: it.valid_from(),
+            until: it.valid_until(),
+        };
+        let certificate = state.wire.certificate.as_ref().map(validity);
         self.history.connected(state.wire.token, certificate);
         info!(hub = %dial, device = dial.user_name().client_id(), "connected");
         // The requests of an earlier connection are dropped: their senders repeat them if

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
-pub(super) const PIN: &str = "731946";
+pub(crate) const PIN: &str = "731946";
 
 /// The program and the library of SoftHSM.
 struct SoftHsm {
@@ -19,7 +19,7 @@ struct SoftHsm {
 }
 
 /// A token in a directory of its own.
-pub(super) struct Token {
+pub(crate) struct Token {
     folder: TempDir,
     softhsm: &'static SoftHsm,
     imported: AtomicU32,
@@ -27,7 +27,7 @@ pub(super) struct Token {
 
 impl Token {
     /// Returns an initialised token. Returns `None` without SoftHSM, unless `CI` is set.
-    pub(super) fn new() -> Option<Token> {
+    pub(crate) fn new() -> Option<Token> {
         let token = Token::empty()?;
         token.initialise();
         Some(token)
@@ -35,7 +35,7 @@ impl Token {
 
     /// Returns the directory of a token that is not initialised.
     #[expect(clippy::print_stdout, reason = "a skipped test says so")]
-    pub(super) fn empty() -> Option<Token> {
+    pub(crate) fn empty() -> Option<Token> {
         static FOUND: OnceLock<Option<SoftHsm>> = OnceLock::new();
         let Some(softhsm) = FOUND.get_or_init(|| installed().or_else(unpacked)) else {
             assert!(std::env::var_os("CI").is_none(), "neither SoftHSM nor apt-get found");
@@ -52,12 +52,12 @@ impl Token {
         Some(token)
     }
 
-    pub(super) fn initialise(&self) {
+    pub(crate) fn initialise(&self) {
         self.run(&["--init-token", "--free", "--label", "device", "--so-pin", "87654321"]);
     }
 
     /// Imports a key in PKCS #8.
-    pub(super) fn import(&self, label: &str, key: &str) {
+    pub(crate) fn import(&self, label: &str, key: &str) {
         let file = self.file("key.pem", key);
         // Two keys of a token cannot have the same id.
         let id = format!("{:08x}", self.imported.fetch_add(1, Ordering::Relaxed));
@@ -66,7 +66,7 @@ impl Token {
     }
 
     /// Returns `[hub.identity]` with a certificate and the key with this label.
-    pub(super) fn settings(&self, label: &str, certificate: &str) -> String {
+    pub(crate) fn settings(&self, label: &str, certificate: &str) -> String {
         let certificate = self.file(&format!("{label}.pem"), certificate);
         let (module, pin) = (self.softhsm.library.display(), self.pin_file());
         format!(
@@ -75,16 +75,16 @@ impl Token {
         )
     }
 
-    pub(super) fn configuration(&self) -> PathBuf {
+    pub(crate) fn configuration(&self) -> PathBuf {
         self.folder.path().join("softhsm2.conf")
     }
 
-    pub(super) fn pin_file(&self) -> String {
+    pub(crate) fn pin_file(&self) -> String {
         self.folder.path().join("pin").display().to_string()
     }
 
     /// Writes a file that others cannot read, and returns its path.
-    pub(super) fn file(&self, name: &str, text: &str) -> String {
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
         let path = self.folder.path().join(name);
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
