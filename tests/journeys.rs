@@ -13,6 +13,7 @@ mod provisioning;
 mod reboot;
 mod record;
 mod restart;
+mod rollout;
 mod simulate;
 mod swap;
 mod twin;

@@ -20,6 +20,11 @@ impl Progress {
         bar.enable_steady_tick(Duration::from_millis(100));
         Progress(bar)
     }
+
+    /// Shows another text.
+    pub fn set(&self, text: &str) {
+        self.0.set_message(text.to_owned());
+    }
 }
 
 impl Drop for Progress {

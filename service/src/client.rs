@@ -26,6 +26,8 @@ pub use query::TwinQuery;
 pub use retry::Retry;
 use send::{HubRequest, Resend};
 
+mod configurations;
+mod jobs;
 mod messages;
 mod provisioning;
 mod query;

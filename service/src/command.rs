@@ -14,10 +14,13 @@ use crate::command_error::CommandError;
 use crate::known_ids;
 pub(crate) use show::OutputFormat;
 
+mod configurations;
 mod devices;
 mod input;
+mod jobs;
 mod messages;
 pub(crate) mod provisioning;
+mod rollout;
 mod sas;
 mod show;
 mod twin;
@@ -165,6 +168,15 @@ pub(crate) enum HubCommand {
     /// List, register and remove devices
     #[command(subcommand, after_help = DEVICES_EXAMPLES)]
     Devices(devices::DevicesCommand),
+    /// Manage automatic configurations, which set desired properties of many devices
+    #[command(subcommand, after_help = configurations::EXAMPLES)]
+    Configurations(configurations::ConfigurationsCommand),
+    /// Call methods on and change twins of many devices
+    #[command(subcommand, after_help = jobs::EXAMPLES)]
+    Jobs(jobs::JobsCommand),
+    /// Roll a plugin out to many devices in waves
+    #[command(subcommand, after_help = rollout::EXAMPLES)]
+    Rollout(rollout::RolloutCommand),
     /// Watch the device-to-cloud messages that arrive at the hub
     #[command(subcommand)]
     Messages(messages::MessagesCommand),
@@ -205,6 +217,9 @@ pub(crate) async fn run(
             Ok(())
         }
         HubCommand::Devices(command) => devices::run(command, client, show).await,
+        HubCommand::Configurations(command) => configurations::run(command, client, show).await,
+        HubCommand::Rollout(command) => rollout::run(command, client, show).await,
+        HubCommand::Jobs(command) => jobs::run(command, client, show).await,
         HubCommand::Messages(command) => messages::run(command, client, show).await,
         HubCommand::Sas(arguments) => {
             sas::print(&arguments, client, show);

@@ -2,10 +2,11 @@
 
 use std::fmt::Display;
 
+use behaviour_service::rollout::RolloutError;
 use behaviour_service::{ServiceError, ServiceErrorKind};
 use program::{Classify, ExitKind};
 use protocol::connection_string::ConnectionStringError;
-use protocol::error::ResponseCode;
+use protocol::error::{ErrorCode, ResponseCode};
 use protocol::provisioning::ProvisioningErrorCode;
 use trust::Distrust;
 
@@ -107,6 +108,21 @@ impl Classify<ServiceError> for FailureKind {
                 "check HostName in IOTHUB_CONNECTION_STRING and any proxies: the response does not \
                                  come from an IoT Hub"
             }
+            (ServiceError::Hub { subject, .. }, ServiceErrorKind::NotFound)
+                if subject.starts_with("configuration ") =>
+            {
+                "check the id; `behaviour-service configurations list` prints all of them"
+            }
+            (ServiceError::Hub { response, .. }, ServiceErrorKind::NotFound)
+                if response.code == ResponseCode::Known(ErrorCode::JobNotFound) =>
+            {
+                "check the id; `behaviour-service jobs list` prints all of them"
+            }
+            (ServiceError::Hub { response, .. }, ServiceErrorKind::Other)
+                if response.http_status == 412 =>
+            {
+                "another client has changed it meanwhile; run the command again"
+            }
             (_, ServiceErrorKind::NotFound) => {
                 "check the device's id; `behaviour-service devices create ID` registers one"
             }
@@ -132,6 +148,42 @@ impl Classify<ServiceError> for FailureKind {
             (_, ServiceErrorKind::Device | ServiceErrorKind::Other) => return None,
         };
         Some(hint.to_owned())
+    }
+}
+
+impl Classify<RolloutError> for FailureKind {
+    fn classify(error: &RolloutError) -> FailureKind {
+        match error {
+            RolloutError::Service(error) => {
+                <FailureKind as Classify<ServiceError>>::classify(error)
+            }
+            RolloutError::Name(_) | RolloutError::TooLong(_) => FailureKind::Usage,
+            RolloutError::NoDevices(_) => FailureKind::Service(ServiceErrorKind::NotFound),
+            RolloutError::Unfinished { .. } => FailureKind::default(),
+        }
+    }
+
+    fn code(error: &RolloutError) -> Option<String> {
+        match error {
+            RolloutError::Service(error) => <FailureKind as Classify<ServiceError>>::code(error),
+            _ => None,
+        }
+    }
+
+    fn hint(error: &RolloutError) -> Option<String> {
+        match error {
+            RolloutError::Service(error) => <FailureKind as Classify<ServiceError>>::hint(error),
+            RolloutError::TooLong(_) => Some("shorten --target, for example by a tag".to_owned()),
+            RolloutError::NoDevices(_) => {
+                Some("`behaviour-service query` prints the devices of a condition".to_owned())
+            }
+            RolloutError::Unfinished { .. } => Some(
+                "end it with `behaviour-service rollout abort` or `rollout back`, or continue it \
+                 with `rollout resume`"
+                    .to_owned(),
+            ),
+            RolloutError::Name(_) => None,
+        }
     }
 }
 

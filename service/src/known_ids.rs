@@ -1,8 +1,9 @@
-//! Ids of devices, enrollments and groups for the completion of command lines.
+//! Ids of devices, enrollments, groups, configurations and jobs for the completion of command lines.
 
 use std::env;
 use std::path::PathBuf;
 
+use behaviour_service::rollout::Rollout;
 use behaviour_service::{Client, ClientSettings, ProvisioningClient, ServiceConnectionString};
 use program::text;
 use protocol::provisioning::service::EnrollmentKind;
@@ -17,6 +18,32 @@ const MAX_IDS: u32 = 200;
 /// hub cannot be asked.
 pub(crate) fn of_devices() -> Vec<String> {
     wait_for(devices())
+}
+
+/// Returns the ids of the configurations, like [`of_devices`].
+pub(crate) fn of_configurations() -> Vec<String> {
+    wait_for(async {
+        let all = hub()?.configurations().await.ok()?;
+        Some(all.into_iter().map(|configuration| configuration.id.to_string()).collect())
+    })
+}
+
+/// Returns the names of the plugins that have rollouts, like [`of_devices`].
+pub(crate) fn of_rollouts() -> Vec<String> {
+    wait_for(async {
+        let all = Rollout::all(hub()?.configurations().await.ok()?);
+        let mut plugins: Vec<String> = all.into_iter().map(|rollout| rollout.plugin).collect();
+        plugins.dedup();
+        Some(plugins)
+    })
+}
+
+/// Returns the ids of the jobs, like [`of_devices`].
+pub(crate) fn of_jobs() -> Vec<String> {
+    wait_for(async {
+        let all = hub()?.jobs().await.ok()?;
+        Some(all.into_iter().map(|job| job.job_id.to_string()).collect())
+    })
 }
 
 /// Returns the ids of the enrollments of the service that the environment names. Returns none
@@ -36,12 +63,16 @@ fn wait_for(ids: impl Future<Output = Option<Vec<String>>>) -> Vec<String> {
 }
 
 async fn devices() -> Option<Vec<String>> {
-    let (identity, settings) = of_environment("IOTHUB_CONNECTION_STRING_FILE", IDENTITY)?;
-    let client = Client::new(identity, settings).ok()?;
+    let client = hub()?;
     let mut query = client.query("SELECT deviceId FROM devices", Some(MAX_IDS));
     let page = query.next_page().await.ok()??;
     let ids = page.iter().filter_map(|item| item.get("deviceId")?.as_str());
     Some(ids.map(str::to_owned).collect())
+}
+
+fn hub() -> Option<Client> {
+    let (identity, settings) = of_environment("IOTHUB_CONNECTION_STRING_FILE", IDENTITY)?;
+    Client::new(identity, settings).ok()
 }
 
 async fn enrollments(kind: EnrollmentKind) -> Option<Vec<String>> {

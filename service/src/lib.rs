@@ -1,6 +1,7 @@
 //! A client for services of Azure IoT Hub.
 //!
-//! Invokes direct methods, reads, changes and queries twins, and registers devices.
+//! Invokes direct methods, reads, changes and queries twins, registers devices, and manages
+//! configurations and jobs.
 //!
 //! ```
 //! use behaviour_service::{Client, ClientSettings, MethodRequest, ServiceErrorKind};
@@ -31,6 +32,7 @@
 //! * [`ProvisioningClient`]: the operations of the Device Provisioning Service.
 //! * [`ServiceError`]: errors and their kinds (module `error`).
 //! * [`reboot`]: the service side of the reboot tutorial.
+//! * [`rollout`]: the rollout of a plugin to many devices.
 //!
 //! The library uses only the REST API. [`Client::messages`] works with `behaviour-hub` only.
 //! The library neither prints nor logs; [`ClientSettings::on_retry`] is called before each
@@ -41,6 +43,7 @@
 mod client;
 mod error;
 pub mod reboot;
+pub mod rollout;
 
 pub use client::{
     Client, ClientSettings, MessageEvent, Messages, OnRetry, ProvisioningClient, Retry, TwinQuery,
