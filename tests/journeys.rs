@@ -3,6 +3,7 @@
 mod certificates;
 mod drain;
 mod failures;
+mod fleet;
 mod hostile;
 mod languages;
 mod load;

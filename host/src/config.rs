@@ -17,36 +17,48 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use image::Origin;
 use protocol::id::MethodName;
 
 mod commits;
+pub(crate) mod desired;
 mod error;
 mod file;
+mod fleet;
 mod host;
 mod http;
 mod hub;
 mod identity;
+mod image;
+mod installed;
 mod period;
 mod pkcs11_uri;
 mod plugin;
 mod provisioning;
 mod reboot;
+mod registry;
+mod signatures;
 mod telemetry;
 #[cfg(test)]
 mod tests;
 
 pub use commits::CommitLimits;
 pub use error::ConfigError;
+pub use fleet::{FleetSection, ImagePattern};
 pub use host::HostSection;
 pub use http::HttpError;
 pub use hub::HubSection;
 pub(crate) use hub::default_port;
 pub use identity::{IdentitySection, KeySource};
+pub use image::ImageSection;
+pub(crate) use installed::Configured;
 pub use pkcs11_uri::{Pkcs11Uri, TokenAttributes, UriError};
 pub(crate) use plugin::Settings;
 pub use plugin::{Patience, PluginSection};
 pub use provisioning::{Attestation, IssuedSection, ProvisioningSection};
 pub use reboot::{RebootCommand, RebootLimits};
+pub use registry::RegistrySection;
+pub use signatures::{SignatureRule, TrustSection};
 pub use telemetry::{TelemetryLimits, WhenFull};
 
 /// Parsed configuration. Parsing does not access the files that the configuration names.
@@ -62,8 +74,12 @@ pub struct Config {
     pub provisioning: Option<ProvisioningSection>,
     /// Settings of the host itself.
     pub host: HostSection,
-    /// The plugins by name; never empty.
+    /// The plugins with a file, by name.
     pub plugins: BTreeMap<String, PluginSection>,
+    /// The plugins that are named by an image, by name.
+    pub images: BTreeMap<String, ImageSection>,
+    /// Bounds of the plugins that the cloud may choose; `None` if it may choose none.
+    pub fleet: Option<FleetSection>,
 }
 
 impl Config {
@@ -87,15 +103,30 @@ impl Config {
             hub.check_alone()?;
         }
         let host = host::host(file.host, directory)?;
-        if file.plugins.is_empty() {
+        let is_local = |name: &str| file.plugins.contains_key(name);
+        let fleet = file.fleet.map(|section| fleet::fleet(section, is_local, directory));
+        let fleet = fleet.transpose()?;
+        if file.plugins.is_empty() && fleet.is_none() {
             return Err(ConfigError::NoPlugins);
         }
-        let plugins = file.plugins.into_iter();
-        let plugins = plugins
-            .map(|(name, section)| Ok((name.clone(), plugin::plugin(name, section, directory)?)))
-            .collect::<Result<_, ConfigError>>()?;
-        check_methods(&plugins)?;
-        Ok(Config { file: None, hub, provisioning, host, plugins })
+        let (mut plugins, mut images) = (BTreeMap::new(), BTreeMap::new());
+        for (name, section) in file.plugins {
+            match image::origin(&name, &section, directory)? {
+                Origin::File(file) => {
+                    let section = plugin::plugin(name.clone(), section, file, directory)?;
+                    plugins.insert(name, section);
+                }
+                Origin::Image(image) => {
+                    let section = image::image(name.clone(), image, section, directory)?;
+                    images.insert(name, section);
+                }
+            }
+        }
+        let config = Config { file: None, hub, provisioning, host, plugins, images, fleet };
+        let named = config.images.iter().map(|(name, image)| (name, image.settings()));
+        check_methods(config.plugins.iter().chain(named))?;
+        config.check_fetching()?;
+        Ok(config)
     }
 
     /// Returns `true` if a running host can apply the other configuration without a
@@ -104,18 +135,55 @@ impl Config {
         // The CA file may come from the command line.
         let mut hub = other.hub.clone();
         hub.ca_file = hub.ca_file.or_else(|| self.hub.ca_file.clone());
-        self.hub == hub && self.provisioning == other.provisioning && self.host == other.host
+        self.hub == hub
+            && self.provisioning == other.provisioning
+            && self.host == other.host
+            && self.images == other.images
+            && self.fleet == other.fleet
+    }
+
+    /// Returns `true` if `host.toml` has a plugin of this name.
+    pub(crate) fn names(&self, plugin: &str) -> bool {
+        self.plugins.contains_key(plugin) || self.images.contains_key(plugin)
+    }
+
+    /// Returns `true` if any plugin can be fetched from a registry.
+    pub(crate) fn fetches(&self) -> bool {
+        self.fleet.is_some() || !self.images.is_empty()
     }
 
     /// Returns the largest number of concurrent calls of all plugins together.
     pub(crate) fn calls_at_once(&self) -> usize {
-        self.plugins.values().map(|plugin| plugin.settings.limits.calls_at_once).sum()
+        self.all_limits().map(|limits| limits.calls_at_once).sum()
     }
 
     /// Returns the largest memory limit of any plugin, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let limits = self.plugins.values().map(|plugin| plugin.settings.limits.memory_bytes);
-        limits.max().unwrap_or_default()
+        self.all_limits().map(|limits| limits.memory_bytes).max().unwrap_or_default()
+    }
+
+    /// Returns the limits of all plugins, and the ceiling of those that the cloud chooses.
+    fn all_limits(&self) -> impl Iterator<Item = &::plugin::Limits> {
+        let local = self.plugins.values().chain(self.images.values().map(ImageSection::settings));
+        let cloud = self.fleet.iter().map(|fleet| &fleet.limits);
+        local.map(|plugin| &plugin.settings.limits).chain(cloud)
+    }
+
+    /// Checks that the host can judge what it fetches, and report it.
+    fn check_fetching(&self) -> Result<(), ConfigError> {
+        let TrustSection { keys, signature } = &self.host.trust;
+        let needs_a_key = match signature {
+            SignatureRule::Required => self.fleet.is_some(),
+            SignatureRule::Always => self.fetches(),
+            SignatureRule::Off => false,
+        };
+        if needs_a_key && keys.is_empty() {
+            return Err(ConfigError::NoKeys);
+        }
+        if self.fleet.is_some() && self.host.report_plugins_under.is_none() {
+            return Err(ConfigError::FleetWithoutReport);
+        }
+        Ok(())
     }
 }
 
@@ -148,7 +216,9 @@ fn within(
 }
 
 /// Checks that no method has two plugins.
-fn check_methods(plugins: &BTreeMap<String, PluginSection>) -> Result<(), ConfigError> {
+fn check_methods<'a>(
+    plugins: impl Iterator<Item = (&'a String, &'a PluginSection)>,
+) -> Result<(), ConfigError> {
     let mut served: BTreeMap<Option<&MethodName>, &str> = BTreeMap::new();
     for (name, plugin) in plugins {
         let named = plugin.methods.iter().map(Some);

@@ -42,7 +42,9 @@
 //! * `config`: `host.toml`, parsed into settings. Imports no other module.
 //! * [`control`]: the operator's socket, its messages and its client.
 //! * `connection`: the MQTT connection to IoT Hub. The only module that handles packets.
+//! * `content`: fetched components by digest, on disk.
 //! * `device`: a device's event loop, its status reports and its desired properties.
+//! * `fleet`: plugins from registries, which the cloud or the configuration names.
 //! * `identity`: the identity that a device starts with.
 //! * `ids`: request ids and call ids that are unique across runs.
 //! * `journal`: the database of persisted data, and its single writer thread.
@@ -70,8 +72,10 @@ mod atomic_file;
 mod backoff;
 mod config;
 mod connection;
+mod content;
 pub mod control;
 mod device;
+mod fleet;
 mod identity;
 mod ids;
 mod issued;
@@ -97,12 +101,13 @@ pub fn read_packets(bytes: &[u8]) -> usize {
 }
 
 pub use config::{
-    Attestation, CommitLimits, Config, ConfigError, HostSection, HttpError, HubSection,
-    IdentitySection, IssuedSection, KeySource, Patience, Pkcs11Uri, PluginSection,
-    ProvisioningSection, RebootCommand, RebootLimits, TelemetryLimits, TokenAttributes, UriError,
-    WhenFull,
+    Attestation, CommitLimits, Config, ConfigError, FleetSection, HostSection, HttpError,
+    HubSection, IdentitySection, ImagePattern, ImageSection, IssuedSection, KeySource, Patience,
+    Pkcs11Uri, PluginSection, ProvisioningSection, RebootCommand, RebootLimits, RegistrySection,
+    SignatureRule, TelemetryLimits, TokenAttributes, TrustSection, UriError, WhenFull,
 };
 pub use connection::{CertificateError, ProvisioningFailure};
+pub use fleet::SuppliesError;
 pub use identity::{Identity, Registration, RegistrationCredential, WeakKey};
 pub use journal::JournalError;
 pub use known_good::last_good;

@@ -2,24 +2,22 @@
 //! that the devices of a process share.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use plugin::{Lent, Nothing, Plugin, SystemClock};
-use tokio::task::JoinSet;
-use tracing::error;
+use tokio::task::{JoinSet, spawn_blocking};
 
-use crate::config::Config;
+use crate::config::{Config, Configured};
 use crate::connection::{Connection, Dial};
-use crate::control::{Control, ControlHandles};
+use crate::control::ControlHandles;
 use crate::device::Device;
 use crate::device::certificate::{self, Renewer};
 use crate::device::counts::Counts;
 use crate::device::desired::Desired;
 use crate::device::desired::accepted::Accepted;
 use crate::device::renewal::CertificateRenewal;
-use crate::device::status;
+use crate::device::status::{self, StatusSources};
 use crate::device::systemd::ServiceManager;
 use crate::identity::Identity;
 use crate::journal::Journal;
@@ -40,17 +38,20 @@ use crate::swap::{self, Operator, Swap, Watch};
 
 pub use check::{CheckReport, CheckedPlugin, check};
 pub use error::RunError;
+use fleet::{EarlierRuns, FleetParts};
 pub use identity::{
     AssignedHub, Provisioned, SignIn, provision, provisioned, renew, sign_in, with_certificate,
 };
 pub use key::{create_key, signing_request};
-use way::Way;
+use prepare::{DataDirectory, Prepared, prepare_or_fall_back};
 
 mod check;
 mod error;
+mod fleet;
 mod host_status;
 mod identity;
 mod key;
+mod prepare;
 mod way;
 
 /// Time limit for the journal's last commit after an essential task has ended.
@@ -87,8 +88,10 @@ pub async fn run_on(
     // Opened first, because the data directory contains the last working configuration.
     let durable = Durable::open(&config.host, &identity, machine).await?;
     let known = KnownGood::in_data(&durable.directory);
-    let (shared, way, control) =
-        prepare_or_fall_back(config, &identity, &known, &durable.directory, &supervisor).await?;
+    let earlier = EarlierRuns::read(&durable.directory, &known).await;
+    let data = DataDirectory { path: &durable.directory, known: &known, earlier: &earlier };
+    let Prepared { shared, fleet, way, control } =
+        Box::pin(prepare_or_fall_back(config, &identity, data, &supervisor)).await?;
     let Some(dial) = way.dial(&mut service_manager, &supervisor, stop.as_mut()).await? else {
         service_manager.stopping();
         durable.journal.close().await;
@@ -104,7 +107,8 @@ pub async fn run_on(
     device.service_manager.ready();
     let router = Arc::clone(&device.router);
     let status = host_status::of(&device, shared.loader.clone(), Arc::clone(&jobs));
-    let mut background = shared.background_tasks(&device, &journal, switches, &changes, known);
+    let mut background =
+        shared.background_tasks(&device, &journal, switches, &changes, known, fleet.as_ref());
     let issued = provisioning.as_ref().and_then(|provisioning| {
         Some((Arc::clone(provisioning), Arc::clone(provisioning.issued()?)))
     });
@@ -163,54 +167,6 @@ pub async fn run_on(
     if is_renamed { Err(RunError::Renamed) } else { Ok(()) }
 }
 
-/// Prepares everything that can fail before the first connection. If a configuration has worked
-/// before, the plugins are loaded after the start, and the last working configuration replaces
-/// an unusable one.
-async fn prepare_or_fall_back(
-    config: Config,
-    identity: &Identity,
-    known: &KnownGood,
-    data: &Path,
-    supervisor: &Supervisor,
-) -> Result<(ProcessParts, Way, Option<Control>), RunError> {
-    let good = config.file.as_deref().and_then(|file| known.configuration(file));
-    let plugins = if good.is_some() { Plugins::Later } else { Plugins::Now };
-    let good = good.filter(|good| *good != config);
-    let ca_file = config.hub.ca_file.clone();
-    let error = match prepare(config, identity, plugins, data, supervisor).await {
-        Ok(prepared) => return Ok(prepared),
-        Err(error) => error,
-    };
-    let Some(good) = good else { return Err(error) };
-    // The last working configuration may need the CA file of the command line. A second attempt
-    // omits this file, because the refused `host.toml` may name a wrong one.
-    let mut with_ca_file = good.clone();
-    with_ca_file.hub.ca_file = good.hub.ca_file.clone().or(ca_file);
-    for config in [with_ca_file, good] {
-        if let Ok(prepared) = prepare(config, identity, plugins, data, supervisor).await {
-            let hint = error.hint();
-            let error = program::chain(&error);
-            error!(hint, "configuration not usable, the last working one is in force: {error}");
-            return Ok(prepared);
-        }
-    }
-    Err(error)
-}
-
-/// Prepares everything that can fail before the first connection with this configuration.
-async fn prepare(
-    config: Config,
-    identity: &Identity,
-    plugins: Plugins,
-    data: &Path,
-    supervisor: &Supervisor,
-) -> Result<(ProcessParts, Way, Option<Control>), RunError> {
-    let way = Way::new(identity, &config, data)?;
-    let shared = ProcessParts::load(config, plugins, supervisor.clone()).await?;
-    let control = Control::open(&shared.config, data)?;
-    Ok((shared, way, control))
-}
-
 /// Time at which the plugins are loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Plugins {
@@ -222,24 +178,28 @@ pub(crate) enum Plugins {
 
 /// Parts that all devices of a process share.
 pub(crate) struct ProcessParts {
-    config: Config,
-    loader: Loader,
+    configured: Configured,
+    /// Configuration with the installed plugins.
+    pub(crate) config: Config,
+    pub(crate) loader: Loader,
     plugins: BTreeMap<String, Loaded<Plugin>>,
     http: Http,
     log: Arc<RecentLines>,
     pub(crate) counts: Arc<Counts>,
-    supervisor: Supervisor,
+    pub(crate) supervisor: Supervisor,
 }
 
 impl ProcessParts {
     /// Creates the engine and, for [`Plugins::Now`], loads the plugins. Runs on a blocking
     /// thread.
     pub(crate) async fn load(
-        config: Config,
+        configured: impl Into<Configured>,
         when: Plugins,
         supervisor: Supervisor,
     ) -> Result<ProcessParts, RunError> {
-        let loading = tokio::task::spawn_blocking(move || {
+        let configured = configured.into();
+        let config = configured.merged()?;
+        let loading = spawn_blocking(move || {
             let http = Http::new(&config)?;
             let loader = Loader::new(&config)?;
             let plugins = match when {
@@ -251,7 +211,7 @@ impl ProcessParts {
         let (config, loader, plugins, http) =
             loading.await.expect("loading does not panic and is not cancelled")?;
         let (log, counts) = (Arc::default(), Arc::default());
-        Ok(ProcessParts { config, loader, plugins, http, log, counts, supervisor })
+        Ok(ProcessParts { configured, config, loader, plugins, http, log, counts, supervisor })
     }
 
     /// Creates a device with its own connection and twin, and starts to connect. Without
@@ -337,6 +297,7 @@ impl ProcessParts {
         switches: Arc<Switches>,
         changes: &Changes,
         known: KnownGood,
+        fleet: Option<&FleetParts>,
     ) -> BackgroundTasks {
         let (router, twin) = (&device.router, &device.twin);
         let mut tasks = JoinSet::new();
@@ -347,7 +308,7 @@ impl ProcessParts {
             self.loader.clone(),
             Arc::clone(router),
             changes.clone(),
-            self.config.clone(),
+            self.configured.clone(),
             switches,
             Some(known),
             pulse.clone(),
@@ -359,14 +320,24 @@ impl ProcessParts {
             accepted: Arc::new(Accepted::new(Arc::clone(journal))),
         };
         tasks.spawn(supervisor.watch("desired", desired.run(changes.clone())));
-        if let Some(key) = self.config.host.report_plugins_under.clone() {
+        let reports = fleet.map(|fleet| {
+            let (operator, loader) = (operator.clone(), self.loader.clone());
             let (router, twin) = (Arc::clone(router), Arc::clone(twin));
+            let (worker, reports) = fleet.worker(operator, loader, router, twin, changes);
+            tasks.spawn(supervisor.watch("fleet", worker.run()));
+            reports
+        });
+        if let Some(key) = self.config.host.report_plugins_under.clone() {
             let operator = operator.clone();
-            let refused = move || operator.configuration().refused;
-            let compiling = self.loader.compiling().clone();
+            let sources = StatusSources {
+                router: Arc::clone(router),
+                compiling: self.loader.compiling().clone(),
+                refused: Box::new(move || operator.configuration().refused),
+                fleet: reports,
+            };
             let pulse = supervisor.pulse("status");
-            let beat = pulse.clone();
-            let status = status::run(key, router, compiling, refused, twin, changes.clone(), beat);
+            let (twin, beat) = (Arc::clone(twin), pulse.clone());
+            let status = status::run(key, sources, twin, changes.clone(), beat);
             tasks.spawn(pulse.over(status));
         }
         let router = Arc::clone(router);

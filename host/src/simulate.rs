@@ -25,8 +25,10 @@ use crate::plugins::slot::Changes;
 use crate::run::{Plugins, ProcessParts, RunError};
 use crate::supervision::Supervisor;
 
+mod desired;
 mod figures;
 mod fleet;
+mod installer;
 
 pub use figures::Figures;
 pub use fleet::{Fleet, FleetError};
@@ -70,6 +72,8 @@ pub async fn simulate(
     let supervisor = Supervisor::new(None);
     let shared = ProcessParts::load(config, Plugins::Now, supervisor.clone()).await?;
     let shared = Arc::new(shared);
+    let plugins = desired::DesiredPlugins::new(&shared.config, shared.loader.clone()).await?;
+    let plugins = plugins.map(Arc::new);
 
     let mut figures = Figures { devices: ways.len(), ..Figures::default() };
     let mut ways = ways.into_iter();
@@ -84,7 +88,8 @@ pub async fn simulate(
             () = &mut stop, if !stopping.is_cancelled() => stopping.cancel(),
             _ = connect.tick(), if ways.len() > 0 && !stopping.is_cancelled() => {
                 let way = ways.next().expect("the branch is enabled only if one is left");
-                let device = run_device(way, Arc::clone(&shared), stopping.clone());
+                let device =
+                    run_device(way, Arc::clone(&shared), plugins.clone(), stopping.clone());
                 devices.spawn(supervisor.watch("device", device));
             }
             ended = supervisor.ended() => return Err(ended.into()),
@@ -110,7 +115,12 @@ enum FleetWay {
 }
 
 /// Runs a device until the fleet stops.
-async fn run_device(way: FleetWay, shared: Arc<ProcessParts>, stopping: CancellationToken) {
+async fn run_device(
+    way: FleetWay,
+    shared: Arc<ProcessParts>,
+    plugins: Option<Arc<desired::DesiredPlugins>>,
+    stopping: CancellationToken,
+) {
     let dial = match way {
         FleetWay::Known(dial) => *dial,
         FleetWay::Assigned(provisioning) => {
@@ -127,6 +137,8 @@ async fn run_device(way: FleetWay, shared: Arc<ProcessParts>, stopping: Cancella
             }
         }
     };
-    let device = shared.device(dial, None, &Changes::new(()));
+    let changes = Changes::new(());
+    let device = shared.device(dial, None, &changes);
+    let _tasks = plugins.map(|plugins| plugins.follow(&device, &changes, &shared.supervisor));
     device.run(stopping.cancelled()).await;
 }

@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 
-use crate::config::{Config, ConfigError, PluginSection};
+use crate::config::{Config, ConfigError, Configured, PluginSection};
 use crate::plugins::slot::Changes;
 use crate::plugins::{Loader, PluginError};
 use crate::router::Router;
@@ -30,13 +30,14 @@ use loads::{Loads, Wanted};
 use orders::Order;
 use switches::Switches;
 
-pub(crate) use lifecycle::stop_all;
+pub(crate) use lifecycle::{start, stop, stop_all};
 pub(crate) use orders::Operator;
 use watch::FileWriter;
 pub(crate) use watch::Watch;
 
 mod configuration;
 mod first_version;
+mod installed;
 mod keeping;
 mod lifecycle;
 mod loads;
@@ -60,6 +61,8 @@ pub(crate) struct Swap {
     changes: Changes,
     /// Last valid configuration. Its entries of plugins come into force one by one.
     config: Config,
+    /// Last valid text of the configuration, and the plugins from registries.
+    configured: Configured,
     /// Entries of plugins in force.
     in_force: BTreeMap<String, PluginSection>,
     /// Error in the text of the configuration, if it was refused.

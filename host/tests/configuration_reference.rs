@@ -16,7 +16,7 @@ use serde_json::Value;
 
 /// Tables of `host.toml`: the heading on the page, the JSON pointer into the schema, and the
 /// line that opens the table.
-const TABLES: [(&str, &str, &str); 10] = [
+const TABLES: [(&str, &str, &str); 15] = [
     ("", "", ""),
     ("[hub]", "/properties/hub", "[hub]\n"),
     ("[hub.identity]", "/properties/hub/properties/identity", "[hub.identity]\n"),
@@ -28,6 +28,11 @@ const TABLES: [(&str, &str, &str); 10] = [
     ),
     ("[host]", "/properties/host", "[host]\n"),
     ("[host.telemetry]", "/properties/host/properties/telemetry", "[host.telemetry]\n"),
+    ("[host.registry]", "/properties/host/properties/registry", "[host.registry]\n"),
+    ("[host.trust]", "/properties/host/properties/trust", "[host.trust]\n"),
+    ("[fleet]", "/properties/fleet", "[fleet]\n"),
+    ("[fleet.limits]", "/properties/fleet/properties/limits", "[fleet.limits]\n"),
+    ("[fleet.http]", "/properties/fleet/properties/http", "[fleet.http]\n"),
     ("[plugins.NAME]", "/properties/plugins/additionalProperties", ""),
     (
         "[plugins.NAME.limits]",
@@ -56,11 +61,33 @@ fn document(heading: &str, line: &str) -> String {
     let key = line.split_once(" = ").map_or(line, |(key, _)| key);
     let unless = |name: &str, text: &str| if key == name { String::new() } else { text.to_owned() };
     let http = heading.contains(".http");
+    let fleet = heading.contains("[fleet");
     let mut text = String::new();
-    text += "[plugins.p]\n";
-    text += &unless("file", "file = \"p.wasm\"\n");
-    text += &unless("methods", "methods = [\"m\"]\n");
-    if http {
+    if fleet {
+        // The keys of its own table come first.
+        let own = heading == "[fleet]\n";
+        text += "host.trust.keys = [\"k.pem\"]\n";
+        text += "[fleet]\n";
+        text += &if own {
+            unless("images", "images = [\"r.example/p\"]\n")
+        } else {
+            "images = [\"r.example/p\"]\n".to_owned()
+        };
+        if http {
+            text += "capabilities = [\"http\"]\n";
+        } else if own {
+            return text + line + "\n";
+        }
+    }
+    if !fleet {
+        text += "[plugins.p]\n";
+        // A plugin has one of the two.
+        if !line.starts_with("image ") {
+            text += &unless("file", "file = \"p.wasm\"\n");
+        }
+        text += &unless("methods", "methods = [\"m\"]\n");
+    }
+    if http && !fleet {
         text += "capabilities = [\"http\"]\n";
     }
     if heading.is_empty() {

@@ -1,7 +1,7 @@
 //! A running rig. A test can stop and restart its hub and its host.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hub::{Hub, HubConfig};
 use protocol::connection_string::DeviceConnectionString;
@@ -264,6 +264,12 @@ impl Running {
     #[must_use]
     pub fn data(&self) -> PathBuf {
         self.directory.path().join("data")
+    }
+
+    /// Returns the directory of the rig, to which the paths in `host.toml` are relative.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Waits until a reported property has this value. `pointer` is a JSON pointer such as

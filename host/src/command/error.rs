@@ -100,6 +100,23 @@ impl Classify<ConfigError> for CommandErrorKind {
                 "the overview of the Device Provisioning Service shows the ID scope, such as \
                  0ne00112233; the enrollment has the registration id"
             }
+            ConfigError::NoKeys => {
+                "add the PEM file of the publisher's public key to `keys` under [host.trust]; \
+                 `signature = \"off\"` accepts images without a signature"
+            }
+            ConfigError::FleetWithoutImages | ConfigError::FleetImage(_) => {
+                "write for example images = [\"registry.example.com/plugins/*\"]"
+            }
+            ConfigError::ImageNotPinned { .. } => {
+                "append the digest, as in registry.example.com/plugins/reboot@sha256:…, or set \
+                 `allow_tag = true`"
+            }
+            ConfigError::NoOrigin(_) => {
+                "set `file` to a component on this device, or `image` to one in a registry"
+            }
+            ConfigError::FleetWithoutReport => {
+                "remove `report_plugins_under`, or name a reported property"
+            }
             ConfigError::Sha256 { .. } => "`sha256sum FILE` prints the digest of a file",
             _ => "`behaviour-host example` prints a file with all keys",
         };

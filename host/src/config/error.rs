@@ -106,6 +106,79 @@ pub enum ConfigError {
         /// Key or section of the other identity.
         second: &'static str,
     },
+    /// Malformed host in `[host.registry]`.
+    #[error("[host.registry]: `{0}` is not a host with an optional port")]
+    RegistryHost(String),
+    /// Signatures are required, but no key is configured.
+    #[error("[host.trust]: `keys` is empty, so no signature can be verified")]
+    NoKeys,
+    /// `[fleet]` without repositories.
+    #[error("[fleet]: `images` is empty; name the repositories that the cloud may use")]
+    FleetWithoutImages,
+    /// Malformed pattern of repositories.
+    #[error(
+        "[fleet]: `images`: `{0}` is not a registry and a repository, or one that ends in `/*`"
+    )]
+    FleetImage(String),
+    /// Replaceable plugin that does not exist.
+    #[error("[fleet]: `replaces`: no [plugins.{0}]")]
+    FleetReplaces(String),
+    /// Invalid method name in `[fleet]`.
+    #[error("[fleet]: `methods`")]
+    FleetMethod {
+        /// Cause.
+        #[source]
+        source: IdError,
+    },
+    /// Unknown capability in `[fleet]`.
+    #[error("[fleet]: `capabilities`")]
+    FleetCapability {
+        /// Cause.
+        #[source]
+        source: UnknownCapability,
+    },
+    /// Invalid section `http` of `[fleet]`.
+    #[error("[fleet.http]")]
+    FleetHttp {
+        /// Cause.
+        #[source]
+        source: HttpError,
+    },
+    /// Invalid name of a desired property.
+    #[error("`fleet.desired_key` is `{0}`, not 1 to 64 letters, digits, `-` or `_`")]
+    FleetKey(String),
+    /// Plugins that the cloud chooses without reports about them.
+    #[error("[fleet] needs `report_plugins_under` under [host], which is empty")]
+    FleetWithoutReport,
+    /// Plugin without a component.
+    #[error("[plugins.{0}]: neither `file` nor `image` names the component")]
+    NoOrigin(String),
+    /// Plugin with two components.
+    #[error("[plugins.{0}]: `file` and `image` are both present; a plugin has one component")]
+    TwoOrigins(String),
+    /// `allow_tag` without an image.
+    #[error("[plugins.{0}]: `allow_tag` needs `image`")]
+    TagWithoutImage(String),
+    /// Digest of a file beside an image, which has its own digest.
+    #[error("[plugins.{0}]: `sha256` is of a `file`; the digest of an image follows its name")]
+    ImageWithSha256(String),
+    /// Malformed name of an image.
+    #[error("[plugins.{plugin}]: `image`")]
+    Image {
+        /// Name of the plugin.
+        plugin: String,
+        /// Cause.
+        #[source]
+        source: oci::ReferenceError,
+    },
+    /// Image without a digest.
+    #[error("[plugins.{plugin}]: `image` is `{image}`, which has no digest; a tag can move")]
+    ImageNotPinned {
+        /// Name of the plugin.
+        plugin: String,
+        /// Image, escaped.
+        image: String,
+    },
     /// Reboot command without a program.
     #[error("`host.reboot_command` is empty; name the program and its arguments")]
     RebootCommand,
@@ -158,19 +231,19 @@ pub enum ConfigError {
         found: String,
     },
     /// Limit out of range.
-    #[error("[plugins.{plugin}]: limits")]
+    #[error("[{table}]: limits")]
     Limit {
-        /// Name of the plugin.
-        plugin: String,
+        /// Name of the table.
+        table: String,
         /// Cause.
         #[source]
         source: LimitError,
     },
     /// Limit that exceeds the limit of IoT Hub.
-    #[error("[plugins.{plugin}.limits]: `{limit}` is {found}; IoT Hub allows at most {max}")]
+    #[error("[{table}.limits]: `{limit}` is {found}; IoT Hub allows at most {max}")]
     AboveHubLimit {
-        /// Name of the plugin.
-        plugin: String,
+        /// Name of the table.
+        table: String,
         /// Name of the limit.
         limit: &'static str,
         /// Configured value.

@@ -4,12 +4,13 @@
 //! the values.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::{NonZeroU8, NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU8, NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
 use super::period::Period;
+use super::signatures::SignatureRule;
 use super::telemetry::WhenFull;
 
 #[derive(Debug, Default, Deserialize)]
@@ -22,6 +23,7 @@ pub(super) struct File {
     pub(super) host: Host,
     #[serde(default)]
     pub(super) plugins: BTreeMap<String, Plugin>,
+    pub(super) fleet: Option<FleetKeys>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -84,6 +86,56 @@ pub(super) struct Host {
     pub(super) memory_bytes: Option<NonZeroUsize>,
     #[serde(default)]
     pub(super) telemetry: TelemetryKeys,
+    #[serde(default)]
+    pub(super) registry: RegistryKeys,
+    #[serde(default)]
+    pub(super) trust: TrustKeys,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RegistryKeys {
+    #[serde(default)]
+    pub(super) mirrors: BTreeMap<String, Vec<String>>,
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) credentials_file: Option<PathBuf>,
+    pub(super) offline_directory: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) plain_http: Vec<String>,
+    pub(super) store_bytes: Option<NonZeroU64>,
+    pub(super) bytes_per_second: Option<NonZeroUsize>,
+    pub(super) spread: Option<Period>,
+    pub(super) timeout: Option<Period>,
+    pub(super) fetch_time: Option<Period>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TrustKeys {
+    #[serde(default)]
+    pub(super) keys: Vec<PathBuf>,
+    pub(super) signature: Option<SignatureRule>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FleetKeys {
+    pub(super) images: Vec<String>,
+    #[serde(default)]
+    pub(super) plugins: BTreeSet<String>,
+    #[serde(default)]
+    pub(super) methods: BTreeSet<String>,
+    #[serde(default)]
+    pub(super) capabilities: BTreeSet<String>,
+    #[serde(default)]
+    pub(super) replaces: BTreeSet<String>,
+    pub(super) desired_key: Option<String>,
+    pub(super) max_plugins: Option<NonZeroUsize>,
+    pub(super) health_time: Option<Period>,
+    pub(super) deadline: Option<Period>,
+    #[serde(default)]
+    pub(super) limits: Limits,
+    pub(super) http: Option<HttpKeys>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -97,7 +149,10 @@ pub(super) struct TelemetryKeys {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Plugin {
-    pub(super) file: PathBuf,
+    pub(super) file: Option<PathBuf>,
+    pub(super) image: Option<String>,
+    #[serde(default)]
+    pub(super) allow_tag: bool,
     pub(super) sha256: Option<String>,
     pub(super) methods: Vec<String>,
     pub(super) deadline: Option<Period>,
@@ -134,7 +189,7 @@ pub(super) struct HttpKeys {
 macro_rules! limits {
     ($($key:ident: $type:ty,)*) => {
         /// Keys of [`plugin::Limits`], which documents each limit.
-        #[derive(Debug, Default, Deserialize)]
+        #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub(super) struct Limits {
             $($key: Option<$type>,)*
@@ -147,6 +202,22 @@ macro_rules! limits {
                     limits.$key = limit.into();
                 })*
             }
+
+            /// Returns the name of a limit that the file sets above `ceiling`.
+            pub(super) fn first_above(&self, ceiling: &plugin::Limits) -> Option<&'static str> {
+                let mut set = ceiling.clone();
+                self.apply(&mut set);
+                $(if set.$key > ceiling.$key {
+                    return Some(stringify!($key));
+                })*
+                None
+            }
+        }
+
+        /// Lowers each limit to that of `ceiling`.
+        pub(super) fn lower_to(limits: &mut plugin::Limits, ceiling: &plugin::Limits) {
+            $(limits.$key = limits.$key.min(ceiling.$key);)*
+            limits.deadline = limits.deadline.min(ceiling.deadline);
         }
     };
 }

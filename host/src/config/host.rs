@@ -8,6 +8,8 @@ use plugin::readable;
 
 use super::commits::CommitLimits;
 use super::reboot::{RebootCommand, RebootLimits};
+use super::registry::{self, RegistrySection};
+use super::signatures::TrustSection;
 use super::telemetry::TelemetryLimits;
 use super::{ConfigError, file, is_a_name, within};
 
@@ -39,6 +41,10 @@ pub struct HostSection {
     pub memory_bytes: Option<usize>,
     /// Socket for operators; `None` for a default path.
     pub control_socket: Option<PathBuf>,
+    /// Fetching of plugins that are named by an image.
+    pub registry: RegistrySection,
+    /// Keys whose signatures are accepted.
+    pub trust: TrustSection,
 }
 
 pub(super) fn host(section: file::Host, directory: &Path) -> Result<HostSection, ConfigError> {
@@ -74,7 +80,16 @@ pub(super) fn host(section: file::Host, directory: &Path) -> Result<HostSection,
         report_plugins_under: report_plugins_under(section.report_plugins_under)?,
         memory_bytes: section.memory_bytes.map(NonZeroUsize::get),
         control_socket: section.control_socket.map(|path| directory.join(path)),
+        registry: registry::registry(section.registry, directory)?,
+        trust: trust(section.trust, directory),
     })
+}
+
+fn trust(section: file::TrustKeys, directory: &Path) -> TrustSection {
+    TrustSection {
+        keys: section.keys.iter().map(|path| directory.join(path)).collect(),
+        signature: section.signature.unwrap_or_default(),
+    }
 }
 
 fn telemetry(section: file::TelemetryKeys) -> TelemetryLimits {

@@ -9,15 +9,19 @@ use protocol::id::{IdError, MethodName};
 use protocol::method::MAX_PAYLOAD_BYTES;
 use protocol::topic::MAX_MESSAGE_BYTES;
 
+use super::period::Period;
 use super::{ConfigError, file, http, is_a_name, within};
 
 /// Default number of consecutive failures after which a plugin is temporarily disabled.
-const DISABLE_AFTER: u32 = 5;
+pub(super) const DISABLE_AFTER: u32 = 5;
 
 /// Default time for which all calls of a plugin must have failed before it is disabled or
 /// rolled back. Within this time, a successful call of any caller prevents both, so one caller
 /// with bad payloads has no effect.
 const FAILING_FOR: Duration = Duration::from_secs(10);
+
+/// Default time for which an answer is repeated to calls with the same key.
+pub(super) const IDEMPOTENCY_TIME: Duration = Duration::from_secs(300);
 
 /// Settings in `[plugins.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,9 +94,11 @@ impl Settings {
     }
 }
 
+/// Returns the section of a plugin whose component is at `file`.
 pub(super) fn plugin(
     name: String,
     section: file::Plugin,
+    file: PathBuf,
     directory: &Path,
 ) -> Result<PluginSection, ConfigError> {
     if !is_a_name(&name) {
@@ -113,11 +119,12 @@ pub(super) fn plugin(
         .map_err(|source| ConfigError::Capability { plugin: name.clone(), source })?;
     let http = http::http(section.http.as_ref(), &capabilities, directory)
         .map_err(|source| ConfigError::Http { plugin: name.clone(), source })?;
-    let limits = limits(&name, &section)?;
+    let table = format!("plugins.{name}");
+    let limits = checked_limits(&table, &section.limits, section.deadline, &section.deadlines)?;
     let sha256 = section.sha256.map(|text| digest(&name, text)).transpose()?;
     let config = section.config.into_iter().map(|(key, value)| (key, text_of(value))).collect();
     Ok(PluginSection {
-        file: directory.join(section.file),
+        file,
         sha256,
         methods,
         any_method: !any.is_empty(),
@@ -136,7 +143,7 @@ pub(super) fn plugin(
         idempotency_time: within(
             "idempotency_time",
             section.idempotency_time,
-            300 * Duration::from_secs(1),
+            IDEMPOTENCY_TIME,
             Duration::from_secs(1),
             24 * 3600 * Duration::from_secs(1),
         )?,
@@ -152,28 +159,36 @@ fn digest(plugin: &str, text: String) -> Result<String, ConfigError> {
     Err(ConfigError::Sha256 { plugin: plugin.to_owned(), found: readable(&text).into_owned() })
 }
 
-fn limits(plugin: &str, section: &file::Plugin) -> Result<Limits, ConfigError> {
+/// Returns the default limits with those of the file, which must be within their ranges.
+pub(super) fn checked_limits(
+    table: &str,
+    keys: &file::Limits,
+    deadline: Option<Period>,
+    deadlines: &BTreeMap<String, Period>,
+) -> Result<Limits, ConfigError> {
     let mut limits = Limits::default();
-    section.limits.apply(&mut limits);
-    limits.deadline = section.deadline.map_or(limits.deadline, |period| period.0);
-    let deadlines = section.deadlines.iter();
+    keys.apply(&mut limits);
+    limits.deadline = deadline.map_or(limits.deadline, |period| period.0);
+    let deadlines = deadlines.iter();
     limits.deadlines = deadlines.map(|(method, period)| (method.clone(), period.0)).collect();
-    limits.check().map_err(|source| ConfigError::Limit { plugin: plugin.to_owned(), source })?;
+    check_limits(table, &limits)?;
+    Ok(limits)
+}
+
+/// Checks that each limit is within its range, and within the limits of IoT Hub.
+pub(super) fn check_limits(table: &str, limits: &Limits) -> Result<(), ConfigError> {
+    limits.check().map_err(|source| ConfigError::Limit { table: table.to_owned(), source })?;
     for (limit, found, max) in [
         ("payload_bytes", limits.payload_bytes, MAX_PAYLOAD_BYTES),
         ("answer_bytes", limits.answer_bytes, MAX_PAYLOAD_BYTES),
         ("message_bytes", limits.message_bytes, MAX_MESSAGE_BYTES),
     ] {
         if found > max {
-            return Err(ConfigError::AboveHubLimit {
-                plugin: plugin.to_owned(),
-                limit,
-                found,
-                max,
-            });
+            let table = table.to_owned();
+            return Err(ConfigError::AboveHubLimit { table, limit, found, max });
         }
     }
-    Ok(limits)
+    Ok(())
 }
 
 /// Returns a value of the `config` table in the form that the plugin gets: a string as it is,

@@ -106,7 +106,7 @@ fn repeated_calls_are_recognised_by_a_field_for_a_limited_time() {
 fn an_unknown_key_is_named_with_its_line() {
     check_refused(
         &format!("{REBOOT}dedline = \"5s\"\n"),
-        "line 4: unknown field `dedline`, expected one of `file`, `sha256`, `methods`",
+        "line 4: unknown field `dedline`, expected one of `file`, `image`, `allow_tag`, `sha256`, `methods`",
     );
     check_refused("[hub]\n\nprot = 1\n", "line 3: unknown field `prot`");
     check_refused(
@@ -159,4 +159,121 @@ fn two_plugins_cannot_serve_the_same_method() {
     parse(&format!("{REBOOT}{}", second("\"*\""))).unwrap();
     let first = REBOOT.replace("rebootDevice", "*");
     check_refused(&format!("{first}{}", second("\"*\"")), "both `reboot` and `second` serve `*`");
+}
+
+const FLEET: &str =
+    "host.trust.keys = [\"k.pem\"]\n[fleet]\nimages = [\"r.example/p/*\", \"r.example/q\"]\n";
+
+#[test]
+fn a_plugin_has_either_a_file_or_an_image_with_a_digest() {
+    let image = |name: &str, more: &str| {
+        format!("[plugins.p]\nimage = \"r.example/p{name}\"\nmethods = [\"m\"]\n{more}")
+    };
+    let digest = format!("@sha256:{}", "0".repeat(64));
+    let config = parse(&image(&digest, "")).unwrap();
+    assert_eq!(config.images["p"].image.repository(), "p");
+    assert!(config.plugins.is_empty() && config.fetches());
+    parse(&image(":1.0", "allow_tag = true\n")).unwrap();
+
+    check_refused(
+        &image(":1.0", ""),
+        "[plugins.p]: `image` is `r.example/p:1.0`, which has no digest; a tag can move",
+    );
+    check_refused(&image("/P", ""), "[plugins.p]: `image`: image reference `r.example/p/P`: its");
+    let file = "file = \"p.wasm\"\n";
+    check_refused(&image(&digest, file), "[plugins.p]: `file` and `image` are both present");
+    let sha256 = format!("sha256 = \"{}\"\n", "0".repeat(64));
+    check_refused(&image(&digest, &sha256), "[plugins.p]: `sha256` is of a `file`");
+    check_refused(&format!("{REBOOT}allow_tag = true\n"), "[plugins.reboot]: `allow_tag` needs");
+    let second = image(&digest, "").replace("\"m\"", "\"rebootDevice\"");
+    check_refused(&format!("{REBOOT}{second}"), "both `reboot` and `p` serve `rebootDevice`");
+}
+
+#[test]
+fn the_cloud_chooses_nothing_without_keys_repositories_and_reports() {
+    assert!(parse(REBOOT).unwrap().fleet.is_none());
+    let fleet = parse(FLEET).unwrap().fleet.unwrap();
+    assert!(fleet.allows_image("r.example/p/a/b") && fleet.allows_image("r.example/q"));
+    for other in ["r.example/p", "r.example/qq", "r.example/p/", "other.example/p/a"] {
+        assert!(!fleet.allows_image(other), "{other}");
+    }
+    let unsigned = FLEET.replace("keys = [\"k.pem\"]", "signature = \"off\"");
+    parse(&unsigned).unwrap();
+
+    check_refused("[fleet]\nimages = [\"r.example/p\"]\n", "[host.trust]: `keys` is empty");
+    check_refused("[fleet]\nimages = []\n", "[fleet]: `images` is empty");
+    for image in ["r.example", "*", "r.example/p:1", "r.example/p*", "/p", "r.example/P"] {
+        check_refused(&format!("[fleet]\nimages = [\"{image}\"]\n"), "[fleet]: `images`: `");
+    }
+    check_refused(&format!("{FLEET}replaces = [\"p\"]\n"), "[fleet]: `replaces`: no [plugins.p]");
+    check_refused(
+        &format!("{FLEET}capabilities = [\"fly\"]\n"),
+        "[fleet]: `capabilities`: unknown",
+    );
+    check_refused(&format!("{FLEET}capabilities = [\"http\"]\n"), "[fleet.http]: the capability");
+    check_refused(&format!("{FLEET}desired_key = \"a.b\"\n"), "`fleet.desired_key` is `a.b`, not");
+    check_refused(&format!("{FLEET}methods = [\"a b\"]\n"), "[fleet]: `methods`: method name");
+    let silent = format!("host.report_plugins_under = \"\"\n{FLEET}");
+    check_refused(&silent, "[fleet] needs `report_plugins_under` under [host], which is empty");
+    check_refused(
+        &format!("{FLEET}limits.memory_bytes = 0\n"),
+        "[fleet]: limits: `memory_bytes` is zero",
+    );
+    check_refused(
+        "host.registry.plain_http = [\"https://r\"]\n",
+        "[host.registry]: `https://r` is not a host with an optional port",
+    );
+}
+
+#[test]
+fn an_entry_of_the_cloud_is_refused_beyond_its_bounds() {
+    use serde_json::json;
+
+    let bounds = "plugins = [\"p\", \"reboot\"]\nmethods = [\"m\"]\ncapabilities = [\"power\"]\n\
+        deadline = \"5s\"\nlimits.memory_bytes = 1_000_000\n";
+    let fleet = parse(&format!("{FLEET}{bounds}{REBOOT}")).unwrap().fleet.unwrap();
+    let digest = format!("@sha256:{}", "0".repeat(64));
+    let image = format!("r.example/q{digest}");
+    let checked = |name: &str, mut more: serde_json::Value| {
+        if more.get("image").is_none() {
+            more["image"] = image.clone().into();
+        }
+        let entry = desired::DesiredPlugin::parse(&more)?;
+        fleet.check(name, &entry, name == "reboot").map(|()| entry)
+    };
+    let check = |name: &str, more: serde_json::Value, code: &str| {
+        let error = checked(name, more.clone()).unwrap_err();
+        assert_eq!(error.code, code, "{more}: {error}");
+    };
+    check("other", json!({}), "name-not-allowed");
+    check("reboot", json!({}), "local-plugin");
+    check("p", json!({"image": "r.example/q:1"}), "not-pinned");
+    check("p", json!({"image": "r.example/other".to_owned() + &digest}), "image-not-allowed");
+    check("p", json!({"methods": ["m", "n"]}), "method-not-allowed");
+    check("p", json!({"methods": ["*"]}), "method-not-allowed");
+    check("p", json!({"capabilities": ["power", "http"]}), "capability-above-ceiling");
+    check("p", json!({"limits": {"memory_bytes": 1_000_001}}), "limit-above-ceiling");
+    check("p", json!({"deadline": "6s"}), "limit-above-ceiling");
+    check("p", json!({"file": "/etc/passwd"}), "invalid-entry");
+    check("p", json!({"image": 1}), "invalid-entry");
+
+    let more = json!({"methods": ["m"], "config": {"a": 1, "b": "x"}, "capabilities": ["power"]});
+    let entry = checked("p", more).unwrap();
+    let proposals = desired::Proposals {
+        config: [("a", "0"), ("c", "3")].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+        ..Default::default()
+    };
+    let section = fleet.section("p", &entry, &proposals, "c.wasm".into(), "0".into()).unwrap();
+    assert_eq!(section.methods, ["m".parse().unwrap()]);
+    assert_eq!(section.settings.limits.memory_bytes, 1_000_000);
+    assert_eq!(section.settings.limits.deadline, Duration::from_secs(5));
+    let config: Vec<_> = section.settings.config.into_iter().collect();
+    assert_eq!(
+        config,
+        [("a", "1"), ("b", "x"), ("c", "3")].map(|(k, v)| (k.to_owned(), v.to_owned()))
+    );
+
+    let entry = checked("p", json!({})).unwrap();
+    let error = fleet.section("p", &entry, &Default::default(), "c".into(), "0".into());
+    assert_eq!(error.unwrap_err().code, "no-methods");
 }

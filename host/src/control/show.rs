@@ -57,7 +57,7 @@ impl ControlAnswer {
                         format!("host.toml is not, or only partly, in force: {reason}")
                     }),
                 );
-                let restart = "changes under [hub] or [host] take effect after a restart";
+                let restart = "changes under [hub], [host] or [fleet], or of an image, take effect after a restart";
                 lines.extend(restart_needed.then(|| restart.to_owned()));
                 lines.join("\n")
             }

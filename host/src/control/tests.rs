@@ -55,7 +55,7 @@ fn serve_with(config: &Config, jobs: Arc<Jobs>) -> tokio::task::JoinSet<()> {
         loader,
         Arc::clone(&router),
         changes,
-        config.clone(),
+        config.clone().into(),
         Arc::default(),
         None,
         Supervisor::new(None).pulse("swap"),

@@ -6,6 +6,7 @@
 //! differences from the hub's copy are reported, after each connection and change, and at most
 //! once a second.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 use tracing::warn;
 
+use crate::fleet::{FleetReports, Report};
 use crate::lent::twin::Twin;
 use crate::plugins::slot::Changes;
 use crate::plugins::{Compilation, Compiling};
@@ -37,18 +39,25 @@ const MAX_ERROR_CHARS: usize = 256;
 /// Name of the host as the source of a report. Plugins report under their own names.
 pub(super) const HOST: &str = "host";
 
-/// Reports the status until the future is dropped.
-///
-/// `pulse` is the heartbeat of this loop. `refused` returns the reason why `host.toml` is not in force, if there is one.
+/// Sources of the status.
+pub(crate) struct StatusSources {
+    pub(crate) router: Arc<Router>,
+    pub(crate) compiling: Compiling,
+    /// Function that returns the reason why `host.toml` is not in force, if there is one.
+    pub(crate) refused: Box<dyn Fn() -> Option<String> + Send + Sync>,
+    /// FleetReports about plugins from registries; `None` if there are none.
+    pub(crate) fleet: Option<FleetReports>,
+}
+
+/// FleetReports the status until the future is dropped. `pulse` is the heartbeat of this loop.
 pub(crate) async fn run(
     key: String,
-    router: Arc<Router>,
-    compiling: Compiling,
-    refused: impl Fn() -> Option<String>,
+    sources: StatusSources,
     twin: Arc<Twin>,
     changes: Changes,
     pulse: Pulse,
 ) {
+    let StatusSources { router, compiling, refused, mut fleet } = sources;
     let configuration_key = format!("{key}Configuration");
     let keys = [key.as_str(), configuration_key.as_str()];
     let mut changed = changes.subscribe();
@@ -61,11 +70,17 @@ pub(crate) async fn run(
         changed.mark_unchanged();
         twin_changes.mark_unchanged();
         compilations.mark_unchanged();
+        if let Some(fleet) = &mut fleet {
+            fleet.mark_unchanged();
+        }
         if twin.is_reported() {
             known = twin.reported().ok().and_then(|document| sections(&document.body, keys));
         }
         if let Some(before) = &mut known {
-            let plugins = with_compilations(wanted(&router), compiling.list_long());
+            let mut plugins = with_compilations(wanted(&router), compiling.list_long());
+            if let Some(fleet) = &fleet {
+                add_fleet(&mut plugins, &fleet.borrow());
+            }
             let mut wanted = Map::from_iter([(key.clone(), plugins.into())]);
             if let Some(error) = refused() {
                 let configuration = Map::from_iter([last_error(&error)]);
@@ -88,6 +103,7 @@ pub(crate) async fn run(
             Ok(()) = changed.changed() => {}
             Ok(()) = twin_changes.changed() => {}
             Ok(()) = compilations.changed() => {}
+            () = changed_reports(fleet.as_mut()) => {}
             () = pulse.due() => pulse.beat(),
         }
     }
@@ -127,6 +143,27 @@ fn with_compilations(
     plugins
 }
 
+/// Adds the reports about plugins from registries.
+fn add_fleet(plugins: &mut Map<String, Value>, reports: &BTreeMap<String, Report>) {
+    for (name, report) in reports {
+        let status = plugins.entry(name.clone()).or_insert_with(|| json!({}));
+        if let Some(status) = status.as_object_mut() {
+            report.add_to(status);
+        }
+    }
+}
+
+/// Waits for a change of the reports; forever if there are none.
+async fn changed_reports(fleet: Option<&mut FleetReports>) {
+    let is_changed = match fleet {
+        Some(fleet) => fleet.changed().await.is_ok(),
+        None => false,
+    };
+    if !is_changed {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// Returns the status of one plugin.
 fn of(slot: &PluginSlot) -> Map<String, Value> {
     let view = slot.view();
@@ -163,6 +200,11 @@ mod tests {
     use crate::router::tests::router_in;
     use crate::supervision::Supervisor;
 
+    fn sources(router: Arc<Router>) -> StatusSources {
+        let (compiling, refused) = (Compiling::default(), Box::new(|| None));
+        StatusSources { router, compiling, refused, fleet: None }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_report_that_is_never_persisted_makes_the_loop_silent() {
         let directory = tempfile::tempdir().unwrap();
@@ -187,17 +229,8 @@ mod tests {
         });
         tokio::task::yield_now().await;
 
-        let (pulse, refused) = (supervisor.pulse("status"), || None);
-        let changes = Changes::new(());
-        let run = run(
-            "plugins".into(),
-            router,
-            Compiling::default(),
-            refused,
-            twin,
-            changes,
-            pulse.clone(),
-        );
+        let (pulse, changes) = (supervisor.pulse("status"), Changes::new(()));
+        let run = run("plugins".into(), sources(router), twin, changes, pulse.clone());
         tokio::spawn(pulse.over(run));
         sleep(LONGEST_REPORT).await;
         assert!(supervisor.silent().is_empty());
@@ -213,15 +246,7 @@ mod tests {
         let supervisor = Supervisor::new(Some(Duration::from_secs(60)));
         let router = router_in(directory.path(), "reply.wat", "");
         let (pulse, changes) = (supervisor.pulse("status"), Changes::new(()));
-        let run = run(
-            "plugins".into(),
-            router,
-            Compiling::default(),
-            || None,
-            twin,
-            changes,
-            pulse.clone(),
-        );
+        let run = run("plugins".into(), sources(router), twin, changes, pulse.clone());
         tokio::spawn(pulse.over(run));
         for _ in 0..100 {
             sleep(Duration::from_secs(20)).await;

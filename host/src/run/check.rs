@@ -4,6 +4,7 @@ use super::RunError;
 use crate::config::{Attestation, Config, IdentitySection};
 use crate::connection::{self, CertificateError, OptionsError, RequiredName};
 use crate::control::Control;
+use crate::fleet::Supplies;
 use crate::identity::Identity;
 use crate::journal::{self, JournalError};
 use crate::lent::http::Http;
@@ -52,6 +53,9 @@ pub fn check(config: &Config, identity: Option<&Identity>) -> CheckReport {
     errors.extend(check_issued(config, identity).err());
     errors.extend(check_data(config, identity).err().map(RunError::from));
     errors.extend(Control::check(config).err().map(RunError::from));
+    if config.fetches() {
+        errors.extend(Supplies::check(config).into_iter().map(RunError::from));
+    }
     errors.extend(Http::check(config).into_iter().map(RunError::from));
     let (loader, error) = loader(config);
     errors.extend(error.map(RunError::from));

@@ -2,8 +2,10 @@
 
 use trust::TrustError;
 
+use crate::config::ConfigError;
 use crate::connection::{OptionsError, ProvisioningFailure};
 use crate::control::ControlError;
+use crate::fleet::SuppliesError;
 use crate::issued::IssuedError;
 use crate::journal::JournalError;
 use crate::plugins::PluginError;
@@ -42,6 +44,12 @@ pub enum RunError {
     /// Error of the data directory or its journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// Method with two plugins.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Unusable keys or files for plugins from registries.
+    #[error(transparent)]
+    Supplies(#[from] SuppliesError),
     /// Unexpected end of an essential task.
     #[error("the host has a fault")]
     Task(#[from] TaskEnded),
@@ -66,6 +74,8 @@ impl RunError {
             }
             // The operator cannot fix a fault of the host.
             RunError::Task(_) => None,
+            RunError::Config(_) => Some("remove the method from one of the plugins".into()),
+            RunError::Supplies(error) => Some(error.hint().into()),
             RunError::Control(error) => Some(error.hint().to_owned()),
             RunError::Connection(OptionsError::Trust(TrustError::NoCertificates)) => Some(
                 "install the system's certificates (Debian: ca-certificates), or set `ca_file`"

@@ -24,7 +24,7 @@ impl Swap {
         if !self.is_new(&Subject::Configuration, FileStamp::at(path)) {
             return;
         }
-        let new = Config::read(path);
+        let new = Config::read(path).and_then(|text| self.with_installed(text));
         if !self.has_rested(&Subject::Configuration, self.rest_before(new.as_ref().ok())) {
             return;
         }
@@ -56,10 +56,12 @@ impl Swap {
 
     /// Adopts a valid configuration: puts the entries that need no new version into force,
     /// and lets the others be loaded.
-    fn adopt(&mut self, new: Config) {
+    pub(super) fn adopt(&mut self, new: Config) {
         let restart_needed = !self.config.needs_no_restart_for(&new);
         if restart_needed && !self.configuration.borrow().restart_needed {
-            warn!("changes under [hub] and [host] take effect after a restart of the host");
+            warn!(
+                "changes under [hub], [host] and [fleet], and of images, take effect after a restart of the host"
+            );
         }
         self.configuration.send_modify(|state| state.restart_needed = restart_needed);
         if new.plugins == self.config.plugins {

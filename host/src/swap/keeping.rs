@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::Swap;
-use crate::config::Config;
+use crate::config::{Config, Configured, PluginSection};
 use crate::known_good::{GoodRecord, GoodVersion, KnownGood};
 use crate::plugins;
 use crate::plugins::slot::SlotStatus;
@@ -42,6 +42,8 @@ struct Save {
     active: Vec<Needed>,
     /// Digests of the versions that must not be removed.
     needed: BTreeSet<String>,
+    /// Plugins that are not of the configuration file.
+    installed: BTreeMap<String, PluginSection>,
     with_configuration: bool,
 }
 
@@ -95,6 +97,7 @@ impl Swap {
             record: GoodRecord { configuration, plugins },
             active,
             needed,
+            installed: self.configured.installed.clone(),
             with_configuration,
         };
         if !save.is_due() {
@@ -171,7 +174,10 @@ impl Save {
         let Some(path) = &self.config.file else { return Ok(()) };
         let text = program::text::read(path)?;
         let directory = path.parent().map(PathBuf::from).unwrap_or_default();
-        let in_force = Config::parse(&text, &directory).is_ok_and(|config| {
+        let config = Config::parse(&text, &directory);
+        let installed = self.installed.clone();
+        let config = config.and_then(|text| Configured { text, installed }.merged());
+        let in_force = config.is_ok_and(|config| {
             config.plugins == self.config.plugins && self.config.needs_no_restart_for(&config)
         });
         if in_force {
@@ -209,6 +215,7 @@ mod tests {
             record: good(&two),
             active: vec![Needed { plugin: "p".to_owned(), digest: two.clone() }],
             needed: [two].into(),
+            installed: BTreeMap::new(),
             with_configuration: false,
         };
         assert_eq!(save.run().unwrap(), good(&one));

@@ -26,7 +26,7 @@ const LAST_STOPS: Duration = Duration::from_secs(3);
 
 /// Calls `start` of a version that replaces `previous`, within the plugin's deadline. Repeats
 /// it for a while if the host lacks the capacity, because that is not the version's fault.
-pub(super) async fn start(
+pub(crate) async fn start(
     router: &Router,
     plugin: &Plugin,
     previous: Option<&str>,
@@ -60,7 +60,7 @@ pub(super) async fn start(
 }
 
 /// Calls `stop` of a version that is no longer active.
-pub(super) async fn stop(router: &Router, plugin: &Plugin) {
+pub(crate) async fn stop(router: &Router, plugin: &Plugin) {
     if !plugin.exports().lifecycle {
         return;
     }

@@ -12,7 +12,7 @@ use plugin::Plugin;
 use program::FileStamp;
 use tokio::sync::{Mutex, oneshot};
 use tokio::task::{JoinSet, spawn_blocking};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Refused, lifecycle};
 use crate::config::PluginSection;
@@ -25,8 +25,33 @@ use crate::supervision::caught;
 /// file that changes again and again would otherwise make any number of them.
 const MAX_OF_PLUGIN: usize = 2;
 
-/// Channel for the outcome of an order of the operator, in one line.
-pub(super) type Done = oneshot::Sender<Result<String, String>>;
+/// Channel for the outcome of an order, in one line.
+pub(super) struct Done {
+    pub(super) sender: oneshot::Sender<Result<String, String>>,
+    /// Author of the order.
+    pub(super) author: Author,
+}
+
+/// Author of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Author {
+    Operator,
+    /// The worker that installs versions of the fleet, which logs the outcomes itself.
+    Fleet,
+}
+
+impl Done {
+    /// Reports the outcome of an order about a plugin.
+    pub(super) fn send(self, plugin: &str, line: Result<String, String>) {
+        match (&line, self.author) {
+            (Ok(line), Author::Operator) => info!(plugin, "operator: {line}"),
+            (Err(line), Author::Operator) => warn!(plugin, "operator: {line}"),
+            (_, Author::Fleet) => {}
+        }
+        // The author may have disconnected.
+        self.sender.send(line).ok();
+    }
+}
 
 /// Loads of all plugins.
 #[derive(Default)]
@@ -158,7 +183,7 @@ impl Loads {
         loads.newest.store(self.last, Ordering::Relaxed);
         (loads.current, loads.is_postponed) = (None, false);
         for done in loads.orders.drain(..) {
-            done.send(Err("the plugin was removed".to_owned())).ok();
+            done.send(plugin, Err("the plugin was removed".to_owned()));
         }
     }
 

@@ -8,10 +8,10 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use super::loads::{Done, Loads, Takeover, Wanted};
+use super::loads::{Author, Done, Loads, Takeover, Wanted};
 use super::results::answer;
 use super::{ConfigurationState, FileWriter, Keeper, Swap, lifecycle};
-use crate::config::Config;
+use crate::config::{Configured, PluginSection};
 use crate::known_good::KnownGood;
 use crate::plugins::slot::Changes;
 use crate::plugins::{Compilation, Compiling, Loader};
@@ -30,10 +30,12 @@ pub(super) struct Order {
 }
 
 /// Action of an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 enum Action {
     Reload,
     RollBack,
+    /// Adds or replaces an installed plugin; `None` removes it.
+    Install(Option<Box<PluginSection>>),
 }
 
 /// Handle that sends orders and reads the state of the configuration.
@@ -108,10 +110,27 @@ impl Operator {
     async fn order(&self, action: Action, plugin: &str) -> Result<String, String> {
         let too_many = "too many pending orders";
         let _permit = self.pending.try_acquire().map_err(|_| too_many)?;
-        let (done, outcome) = oneshot::channel();
+        let (sender, outcome) = oneshot::channel();
+        let done = Done { sender, author: Author::Operator };
         let order = Order { action, plugin: plugin.to_owned(), done };
         self.orders.try_send(order).map_err(|_| too_many)?;
         outcome.await.unwrap_or_else(|_| Err("the host is stopping".to_owned()))
+    }
+
+    /// Puts a plugin whose component is in the content store into force, in place of the one of
+    /// `host.toml`. `None` removes it again. Returns the outcome in one line.
+    pub(crate) async fn install(
+        &self,
+        plugin: &str,
+        section: Option<PluginSection>,
+    ) -> Result<String, String> {
+        let stopping = "the host is stopping";
+        let (sender, outcome) = oneshot::channel();
+        let done = Done { sender, author: Author::Fleet };
+        let action = Action::Install(section.map(Box::new));
+        let order = Order { action, plugin: plugin.to_owned(), done };
+        self.orders.send(order).await.map_err(|_| stopping)?;
+        outcome.await.unwrap_or_else(|_| Err(stopping.to_owned()))
     }
 }
 
@@ -121,7 +140,7 @@ impl Swap {
         loader: Loader,
         router: Arc<Router>,
         changes: Changes,
-        config: Config,
+        configured: Configured,
         switches: Arc<Switches>,
         known: Option<KnownGood>,
         pulse: Pulse,
@@ -136,12 +155,15 @@ impl Swap {
         let (order_sender, orders) = mpsc::channel(MAX_ORDERS);
         let (configuration, configuration_receiver) = watch::channel(ConfigurationState::default());
         let compiling = loader.compiling().clone();
+        // The caller has checked that they agree.
+        let config = configured.merged().unwrap_or_else(|_| configured.text.clone());
         let swap = Swap {
             loader,
             router,
             changes,
             in_force: config.plugins.clone(),
             config,
+            configured,
             text_refused: None,
             entries_refused: BTreeMap::new(),
             configuration,
@@ -167,6 +189,10 @@ impl Swap {
 
     /// Begins to carry out an order. Its outcome is reported when it ends.
     pub(super) fn carry_out(&mut self, Order { action, plugin, done }: Order) {
+        if let Action::Install(section) = action {
+            self.install(plugin, section.map(|section| *section), done);
+            return;
+        }
         let table = self.router.table();
         let outcome = match (table.slot(&plugin), self.config.plugins.get(&plugin)) {
             (None, _) => format!("no plugin `{plugin}`"),
@@ -183,17 +209,24 @@ impl Swap {
             (Some(slot), _) if slot.is_loading() => "the plugin is still loading".to_owned(),
             (Some(slot), Some(section)) => {
                 let (section, slot) = (section.clone(), Some(Arc::clone(slot)));
-                let stamp = FileStamp::at(&section.file);
-                self.loads.add_order(&plugin, done);
-                self.loads.begin(
-                    &self.loader,
-                    &self.router,
-                    Wanted { plugin, section, stamp, slot },
-                );
+                self.load_ordered(plugin, section, slot, done);
                 return;
             }
         };
         answer(vec![done], &plugin, &Err(outcome));
+    }
+
+    /// Begins the load that an order waits for.
+    pub(super) fn load_ordered(
+        &mut self,
+        plugin: String,
+        section: PluginSection,
+        slot: Option<Arc<PluginSlot>>,
+        done: Done,
+    ) {
+        let stamp = FileStamp::at(&section.file);
+        self.loads.add_order(&plugin, done);
+        self.loads.begin(&self.loader, &self.router, Wanted { plugin, section, stamp, slot });
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use plugin::Plugin;
 use program::FileStamp;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::loads::{Done, LoadEnd, Outcome};
 use super::{Refused, Subject, Swap, Wanted, lifecycle};
@@ -144,14 +144,9 @@ fn describe(outcome: &Outcome, slot: Option<&PluginSlot>) -> String {
     }
 }
 
-/// Answers orders of the operator about a plugin.
+/// Answers orders about a plugin.
 pub(super) fn answer(orders: Vec<Done>, plugin: &str, line: &Result<String, String>) {
     for done in orders {
-        match line {
-            Ok(line) => info!(plugin, "operator: {line}"),
-            Err(line) => warn!(plugin, "operator: {line}"),
-        }
-        // The operator may have disconnected.
-        done.send(line.clone()).ok();
+        done.send(plugin, line.clone());
     }
 }

@@ -99,8 +99,15 @@ impl Rig {
         let known = Some(KnownGood::in_data(&directory.path().join("data")));
         let (changes_too, pulse) = (changes.clone(), Supervisor::new(None).pulse("swap"));
         let switches = Arc::default();
-        let (swap, operator) =
-            Swap::new(loader, Arc::clone(&router), changes_too, config, switches, known, pulse);
+        let (swap, operator) = Swap::new(
+            loader,
+            Arc::clone(&router),
+            changes_too,
+            config.into(),
+            switches,
+            known,
+            pulse,
+        );
         (Rig { directory, router, changes, operator, gate, swap: JoinSet::new() }, swap)
     }
 

@@ -112,6 +112,7 @@ const HOST: Modules = &[
     ("backoff", &[]),
     ("command", &[]),
     ("config", &[]),
+    ("content", &["atomic_file"]),
     ("identity", &[]),
     ("ids", &[]),
     ("secret_file", &[]),
@@ -151,10 +152,25 @@ const HOST: Modules = &[
     ("record", &[]),
     ("router", &["config", "ids", "journal", "lent", "plugins", "record", "supervision"]),
     (
+        "fleet",
+        &[
+            "atomic_file",
+            "backoff",
+            "config",
+            "content",
+            "known_good",
+            "lent",
+            "plugins",
+            "router",
+            "supervision",
+        ],
+    ),
+    (
         "device",
         &[
             "backoff",
             "connection",
+            "fleet",
             "ids",
             "issued",
             "journal",
@@ -175,6 +191,7 @@ const HOST: Modules = &[
             "connection",
             "control",
             "device",
+            "fleet",
             "identity",
             "issued",
             "journal",
@@ -187,7 +204,21 @@ const HOST: Modules = &[
             "swap",
         ],
     ),
-    ("simulate", &["config", "connection", "device", "identity", "plugins", "run", "supervision"]),
+    (
+        "simulate",
+        &[
+            "config",
+            "connection",
+            "device",
+            "fleet",
+            "identity",
+            "plugins",
+            "router",
+            "run",
+            "supervision",
+            "swap",
+        ],
+    ),
 ];
 
 /// The modules of `hub`. `state` contains the registry and the twins. `sessions` and

@@ -1,0 +1,250 @@
+//! Store of fetched components, addressed by their digests.
+//!
+//! The directory `content` in the data directory contains a file for each component. A file
+//! appears under its name only when it is complete: it is written beside it, hashed, synced and
+//! renamed, and the directory is synced. So after a loss of power, a file is whole or missing. It
+//! is hashed again whenever it is read, because disks forget and administrators make mistakes.
+//!
+//! `fleet` decides which components are needed. The others are removed, the oldest first, when
+//! the store needs room.
+
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use oci::Digest;
+use tracing::{info, warn};
+
+use crate::atomic_file;
+
+/// Extension of a component that is being assembled.
+const PART: &str = "part";
+
+/// Store of components.
+#[derive(Debug, Clone)]
+pub(crate) struct ContentStore {
+    directory: PathBuf,
+    max_bytes: u64,
+}
+
+/// Error of the store.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ContentError {
+    #[error("content store {}", .path.display())]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("content has the digest {found}, not {expected}")]
+    Digest { found: Digest, expected: Digest },
+    #[error("{bytes} bytes do not fit into the {max_bytes} bytes of `store_bytes`")]
+    Full { bytes: u64, max_bytes: u64 },
+}
+
+impl ContentError {
+    /// Returns `true` if the disk has no room.
+    pub(crate) fn is_lack_of_room(&self) -> bool {
+        match self {
+            ContentError::Full { .. } => true,
+            ContentError::Io { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            ContentError::Digest { .. } => false,
+        }
+    }
+}
+
+impl ContentStore {
+    /// Returns a handle to the store in `data`. Does not access the disk.
+    pub(crate) fn in_data(data: &Path, max_bytes: u64) -> ContentStore {
+        ContentStore { directory: data.join("content"), max_bytes }
+    }
+
+    /// Returns the path of a component's file.
+    pub(crate) fn path(&self, digest: &Digest) -> PathBuf {
+        self.directory.join(digest.hex()).with_extension("wasm")
+    }
+
+    /// Returns `true` if the component is in the store and intact. A corrupt file is removed.
+    /// Blocks.
+    pub(crate) fn has(&self, digest: &Digest) -> bool {
+        let path = self.path(digest);
+        let found = match fs::read(&path) {
+            Ok(bytes) => Digest::of(&bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return false,
+            Err(error) => {
+                warn!(path = %path.display(), "component not readable: {error}");
+                return false;
+            }
+        };
+        if found == *digest {
+            return true;
+        }
+        warn!(path = %path.display(), %found, "corrupt component removed");
+        // A file that cannot be removed is replaced by the next download.
+        let _ = fs::remove_file(&path);
+        false
+    }
+
+    /// Returns the path at which a component is assembled. A download that was interrupted
+    /// continues there.
+    pub(crate) fn part(&self, digest: &Digest) -> PathBuf {
+        self.directory.join(digest.hex()).with_extension(PART)
+    }
+
+    /// Makes room for a component of this size, and creates the directory. `needed` are the
+    /// digests that must not be removed. Blocks.
+    pub(crate) fn reserve(
+        &self,
+        digest: &Digest,
+        bytes: u64,
+        needed: &BTreeSet<Digest>,
+    ) -> Result<(), ContentError> {
+        self.make_room(bytes, self.part(digest), needed)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.directory)
+            .map_err(|source| ContentError::Io { path: self.directory.clone(), source })
+    }
+
+    /// Adds the component that was assembled at [`ContentStore::part`] and synced. Content with
+    /// another digest is removed. Blocks.
+    pub(crate) fn commit(&self, digest: &Digest) -> Result<(), ContentError> {
+        let (part, path) = (self.part(digest), self.path(digest));
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| ContentError::Io { path, source }
+        };
+        let found = Digest::of(&fs::read(&part).map_err(failed(&part))?);
+        if found != *digest {
+            fs::remove_file(&part).map_err(failed(&part))?;
+            return Err(ContentError::Digest { found, expected: *digest });
+        }
+        fs::rename(&part, &path).map_err(failed(&path))?;
+        File::open(&self.directory).and_then(|it| it.sync_all()).map_err(failed(&self.directory))
+    }
+
+    /// Adds a component. Blocks.
+    pub(crate) fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<(), ContentError> {
+        let path = self.path(digest);
+        atomic_file::replace(&path, bytes).map_err(|source| ContentError::Io { path, source })
+    }
+
+    /// Removes components that are not needed, and other parts than this one, the oldest first,
+    /// until `bytes` more fit. Also removes incomplete files of an interrupted host.
+    fn make_room(
+        &self,
+        bytes: u64,
+        part: PathBuf,
+        needed: &BTreeSet<Digest>,
+    ) -> Result<(), ContentError> {
+        let failed = |source| ContentError::Io { path: self.directory.clone(), source };
+        let entries = match fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.check(bytes),
+            Err(error) => return Err(failed(error)),
+        };
+        let keep: BTreeSet<PathBuf> = needed.iter().map(|digest| self.path(digest)).collect();
+        let (mut used, mut removable) = (0, Vec::new());
+        for entry in entries {
+            let (path, metadata) =
+                entry.and_then(|entry| Ok((entry.path(), entry.metadata()?))).map_err(failed)?;
+            if path.extension().is_some_and(|end| end == atomic_file::UNFINISHED) {
+                fs::remove_file(&path).map_err(failed)?;
+                continue;
+            }
+            // Its bytes are a part of those to make room for.
+            if path == part {
+                continue;
+            }
+            used += metadata.len();
+            if !keep.contains(&path) {
+                let written = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                removable.push((written, path, metadata.len()));
+            }
+        }
+        removable.sort();
+        for (_, path, size) in removable {
+            if used + bytes <= self.max_bytes {
+                break;
+            }
+            fs::remove_file(&path).map_err(failed)?;
+            used -= size;
+            info!(path = %path.display(), "component removed to make room");
+        }
+        self.check(used + bytes)
+    }
+
+    /// Checks that the store may contain `bytes` altogether.
+    fn check(&self, bytes: u64) -> Result<(), ContentError> {
+        match bytes <= self.max_bytes {
+            true => Ok(()),
+            false => Err(ContentError::Full { bytes, max_bytes: self.max_bytes }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store(directory: &tempfile::TempDir, max_bytes: u64) -> ContentStore {
+        ContentStore::in_data(directory.path(), max_bytes)
+    }
+
+    /// Adds a component as a download does.
+    fn put(store: &ContentStore, bytes: &[u8], needed: &[Digest]) -> Result<Digest, ContentError> {
+        let digest = Digest::of(bytes);
+        store.reserve(&digest, bytes.len() as u64, &needed.iter().copied().collect())?;
+        fs::write(store.part(&digest), bytes).unwrap();
+        store.commit(&digest).map(|()| digest)
+    }
+
+    #[test]
+    fn a_component_is_found_by_its_digest_until_its_file_is_damaged() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(&directory, 100);
+        let digest = put(&store, b"one", &[]).unwrap();
+        assert!(store.has(&digest));
+        assert!(!store.has(&Digest::of(b"two")));
+
+        fs::write(store.path(&digest), "on").unwrap();
+        assert!(!store.has(&digest));
+        assert!(!store.path(&digest).exists());
+    }
+
+    #[test]
+    fn content_with_another_digest_is_not_stored() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(&directory, 100);
+        let digest = Digest::of(b"one");
+        store.reserve(&digest, 3, &BTreeSet::new()).unwrap();
+        fs::write(store.part(&digest), "two").unwrap();
+        let error = store.commit(&digest).unwrap_err();
+        assert!(matches!(error, ContentError::Digest { .. }), "{error}");
+        assert!(!store.path(&digest).exists() && !store.part(&digest).exists());
+    }
+
+    #[test]
+    fn only_components_that_are_not_needed_make_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(&directory, 8);
+        let one = put(&store, b"one", &[]).unwrap();
+        let two = put(&store, b"two", &[]).unwrap();
+        let unfinished = store.path(&two).with_extension(atomic_file::UNFINISHED);
+        fs::write(&unfinished, "tw").unwrap();
+
+        let three = put(&store, b"three", &[one]).unwrap();
+        assert!(store.has(&one) && store.has(&three) && !store.has(&two));
+        assert!(!unfinished.exists());
+
+        let error = put(&store, b"four", &[one, three]).unwrap_err();
+        assert!(error.is_lack_of_room(), "{error}");
+        assert!(store.has(&one) && store.has(&three));
+    }
+}
