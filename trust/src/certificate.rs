@@ -11,7 +11,10 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use yasna::models::ObjectIdentifier;
 use yasna::tags::TAG_UTCTIME;
-use yasna::{ASN1Result, BERReader, Tag, parse_der};
+use yasna::{ASN1Error, ASN1ErrorKind, ASN1Result, BERReader, Tag, parse_der};
+
+/// The largest version, X.509 version 3, as the number in a certificate (RFC 5280, section 4.1).
+const MAX_VERSION: u8 = 2;
 
 /// Object identifier of a common name (RFC 5280, appendix A.1).
 const COMMON_NAME: &[u64] = &[2, 5, 4, 3];
@@ -99,6 +102,9 @@ fn to_be_signed(reader: BERReader<'_, '_>) -> ASN1Result<Certificate> {
         let version = reader
             .read_optional(|reader| reader.read_tagged(Tag::context(0), |it| it.read_u8()))?
             .unwrap_or(0);
+        if version > MAX_VERSION {
+            return Err(ASN1Error::new(ASN1ErrorKind::Invalid));
+        }
         let serial_number = hex(reader.next().read_tagged_der()?.value());
         // The algorithm of the signature.
         reader.next().read_der()?;
@@ -117,7 +123,7 @@ fn to_be_signed(reader: BERReader<'_, '_>) -> ASN1Result<Certificate> {
         })?;
         let (key_kind, key_bits) = kind_and_bits(&public_key)?;
         Ok(Certificate {
-            version: version.saturating_add(1),
+            version: version + 1,
             serial_number,
             common_name: common_name(&subject)?,
             issuer: common_name(&issuer)?,
@@ -284,5 +290,19 @@ mod tests {
         bytes.push(0);
         assert_eq!(Certificate::parse(&bytes.into()), Err(MalformedCertificate));
         assert_eq!(Certificate::parse(&vec![1, 2, 3].into()), Err(MalformedCertificate));
+    }
+
+    #[test]
+    fn an_unknown_version_is_refused() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let signed = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+        let mut bytes = signed.der().to_vec();
+        let version = [0xa0, 3, 2, 1];
+        let at = bytes.windows(4).position(|part| part == version).unwrap() + version.len();
+        assert_eq!(bytes[at], MAX_VERSION);
+        for unknown in [MAX_VERSION + 1, 0x7f] {
+            bytes[at] = unknown;
+            assert_eq!(Certificate::parse(&bytes.clone().into()), Err(MalformedCertificate));
+        }
     }
 }
