@@ -3,24 +3,50 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
 use bytes::BytesMut;
 use protocol::configuration::Configuration;
 use protocol::job::Job;
+use protocol::provisioning::enrollment::Enrollment;
+use protocol::provisioning::resource;
+use protocol::provisioning::service::EnrollmentKind;
+use protocol::sas::sign;
 use protocol::twin::{MAX_SECTION_BYTES, MAX_TAGS_BYTES, size};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::ca::Authority;
+use crate::certificates::DeviceAuthorities;
 use crate::configurations::WriteCondition;
 use crate::credentials::Credentials;
-use crate::faults::{ControlRequest, FaultJson, Faults};
+use crate::entra_api;
+use crate::faults::{ControlRequest, FaultJson, Faults, Handling};
+use crate::peer::Peer;
+use crate::policy::Permission;
+use crate::provisioning::{DeviceRequest, Provisioning, ProvisioningSettings, Registrant};
+use crate::provisioning_api;
 use crate::rest::{self, Rest};
 use crate::sessions::Sessions;
+use crate::stamps::now_unix;
 use crate::state::{IdentityRequest, IfMatch, Owner, State, TwinChange, TwinWrite};
 use crate::{mqtt, mqtt5, query};
 
 static STATE: LazyLock<Arc<State>> = LazyLock::new(|| {
     State::open(None, vec!["localhost".to_owned()]).expect("a state in memory can be opened")
+});
+
+static PROVISIONING: LazyLock<Provisioning> = LazyLock::new(|| {
+    let sessions = Arc::new(Sessions::new(Arc::default(), Arc::default()));
+    let issuer = Arc::new(Authority::open(None).expect("an authority in memory can be created"));
+    let settings = ProvisioningSettings {
+        retry_after: Duration::from_secs(1),
+        certificate_lifetime: Duration::from_secs(60),
+        mqtt_port: 8883,
+        https_port: 8443,
+    };
+    let authorities = DeviceAuthorities::default();
+    Provisioning::new(Arc::clone(&STATE), sessions, authorities, issuer, settings)
 });
 
 /// Decodes packets of both versions of MQTT until the bytes end or are malformed, and returns
@@ -37,6 +63,49 @@ pub fn read_packets(bytes: &[u8]) -> usize {
         packets_of_5 += 1;
     }
     packets.max(packets_of_5)
+}
+
+/// Writes an enrollment with the first body, registers its device with the second one, and
+/// parses the second one as a path.
+///
+/// # Panics
+///
+/// Panics if an answer to the device is not JSON.
+pub fn provision(enrollment: &str, request: &str) {
+    provisioning_api::parse_path(request);
+    let (service, id) = (&*PROVISIONING, "fuzzed");
+    if let Ok(entry) = serde_json::from_str::<Enrollment>(enrollment) {
+        for (kind, condition) in [
+            (EnrollmentKind::Individual, IfMatch::Absent),
+            (EnrollmentKind::Individual, IfMatch::Any),
+            (EnrollmentKind::Group, IfMatch::Any),
+        ] {
+            service.write_enrollment(kind, id, entry.clone(), &condition).ok();
+        }
+    }
+    let (scope, registration) = (service.id_scope(), id.parse().expect("a valid id"));
+    let keys = service.attestation(EnrollmentKind::Individual, id).unwrap_or_default();
+    let key = keys["symmetricKey"]["primaryKey"].as_str().and_then(|key| key.parse().ok());
+    let signed = |key| sign(&resource(&scope, &registration), None, &key, u64::MAX).to_string();
+    let token = key.map(signed);
+    let registrant = Registrant { scope, registration, token, peer: Peer::default() };
+    let request = DeviceRequest::Register(request.as_bytes().to_vec());
+    let answer = service.answer(&registrant, &request, &Handling::REGULAR);
+    let _body: Value = serde_json::from_slice(&answer.body).expect("an answer is JSON");
+}
+
+/// Authorises a request by a header, and requests a token with the same text as the form.
+///
+/// # Panics
+///
+/// Panics if the header is accepted, as the hub has issued no token.
+pub fn authorize(text: &str) {
+    entra_api::request_token(STATE.policies().directory(), text);
+    let Ok(value) = text.parse() else { return };
+    let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+    let authorized =
+        STATE.policies().authorize(&headers, "/devices", Permission::RegistryRead, now_unix());
+    assert!(authorized.is_err(), "{text}");
 }
 
 /// Runs a query over two twins, parses the continuation token, and returns the number of

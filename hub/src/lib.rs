@@ -19,8 +19,7 @@
 //! # }
 //! ```
 //!
-//! The hub is not meant for production. It runs on a single node and has no quotas, message
-//! routing or cloud-to-device messages.
+//! The hub is not meant for production: it has one node, no quotas and no message routing.
 //!
 //! # Layout
 //!
@@ -30,6 +29,8 @@
 //! * `config`: configuration and start errors.
 //! * `configurations`: automatic configurations of devices.
 //! * `custom_topic`: custom topics of device-to-cloud messages.
+//! * `endpoints`: the host names, and the clients that each of them serves.
+//! * `entra`, `entra_api`: the directory, which issues access tokens, and its paths over HTTPS.
 //! * `events`: events for listeners, each with a bounded queue.
 //! * `faults`: fault injection.
 //! * `fuzzing`: entry points for fuzzing.
@@ -60,6 +61,9 @@ mod config;
 mod configurations;
 mod credentials;
 mod custom_topic;
+mod endpoints;
+mod entra;
+mod entra_api;
 mod events;
 mod faults;
 #[doc(hidden)]
@@ -86,7 +90,6 @@ mod trusted;
 mod twin_writes;
 mod websocket;
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,7 +98,6 @@ use protocol::connection_string::{
     DeviceConnectionString, DeviceCredential, ServiceConnectionString,
 };
 use protocol::error::HubError;
-use protocol::host_name::HostName;
 use protocol::id::DeviceId;
 use protocol::mqtt5::ReasonCode;
 use tokio::sync::{Semaphore, broadcast};
@@ -106,6 +108,7 @@ use tokio_util::task::TaskTracker;
 pub use ca::CaError;
 pub use config::{HubConfig, StartError};
 pub use custom_topic::{CustomTopic, CustomTopicError};
+pub use entra::Directory;
 pub use faults::{Effect, Fault, FaultError, Faults, Forget, Refused, Step};
 pub use provisioning::Provisioning;
 pub use state::StateError;
@@ -113,8 +116,10 @@ pub use telemetry::TelemetryMessage;
 
 use ca::Authority;
 use credentials::Credentials;
+use endpoints::{Endpoints, local};
 use listener::{Greeting, Listener};
 use methods::Methods;
+use policy::OWNER_POLICY;
 use provisioning::ProvisioningSettings;
 use provisioning_api::ProvisioningApi;
 use rest::Rest;
@@ -124,9 +129,6 @@ use sockets::{bind, bind_ipv6};
 use state::State;
 use trusted::device_authorities;
 use websocket::HubTasks;
-
-/// Policy of the service connection string, which has all permissions.
-const SERVICE_POLICY: &str = "iothubowner";
 
 /// Shortest lifetime of issued certificates, whose times are whole seconds.
 const MIN_CERTIFICATE_LIFETIME: Duration = Duration::from_secs(1);
@@ -153,9 +155,8 @@ impl Hub {
     /// Opens the ports and serves them until the hub is stopped or dropped.
     pub async fn start(config: HubConfig) -> Result<Hub, StartError> {
         let HubConfig { address, mqtt_port, https_port, connect_port, data, .. } = config;
-        let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-        names.extend(Some(address.to_string()).filter(|own| !names.contains(own)));
-        names.extend(config.host_names);
+        let endpoints = Endpoints::of_hub(address, config.host_names);
+        let names = endpoints.names();
         let state = State::open(data.as_deref(), names.clone())?;
         let authority = Authority::open(config.ca_folder.as_deref().or(data.as_deref()))?;
         let authority = Arc::new(authority);
@@ -171,9 +172,7 @@ impl Hub {
             sockets.push((socket, Greeting::Connect));
             connect = Some(port);
         }
-        if address == IpAddr::V4(Ipv4Addr::LOCALHOST) {
-            sockets.extend(bind_ipv6(&sockets).await);
-        }
+        sockets.extend(bind_ipv6(address, &sockets).await);
 
         let faults = Arc::new(Faults::default());
         let sessions = Sessions::new(Arc::clone(&faults), Arc::clone(state.events()));
@@ -227,9 +226,11 @@ impl Hub {
         rest.jobs.resume();
         let router = rest::router(rest)
             .route(protocol::topic::WEBSOCKET_PATH, websocket::route(context.clone(), running))
-            .layer(from_fn_with_state(api, provisioning_api::serve));
+            .layer(from_fn_with_state(api, provisioning_api::serve))
+            .layer(from_fn_with_state(Arc::clone(&state), entra_api::serve));
         let listener = Listener {
             context,
+            endpoints: Arc::new(endpoints),
             router,
             tls,
             permits: Arc::new(Semaphore::new(config.max_connections)),
@@ -239,14 +240,13 @@ impl Hub {
         for (socket, greeting) in sockets {
             tasks.spawn(listener.clone().run(socket, greeting));
         }
-        let ca_pem = authority.certificate_pem().to_owned();
         Ok(Hub {
             state,
             sessions,
             faults,
             telemetry,
             provisioning,
-            ca_pem,
+            ca_pem: authority.certificate_pem().to_owned(),
             mqtt_port,
             https_port,
             connect_port: connect,
@@ -297,10 +297,10 @@ impl Hub {
     /// Returns the connection string of a service with all permissions.
     #[must_use]
     pub fn service_connection_string(&self) -> ServiceConnectionString {
-        let key = self.state.policy_key(SERVICE_POLICY).expect("every hub has this policy");
+        let key = self.state.policy_key(OWNER_POLICY).expect("every hub has this policy");
         ServiceConnectionString {
             host: local(self.https_port),
-            policy: SERVICE_POLICY.to_owned(),
+            policy: OWNER_POLICY.to_owned(),
             key: key.clone(),
         }
     }
@@ -309,6 +309,12 @@ impl Hub {
     #[must_use]
     pub fn provisioning(&self) -> &Provisioning {
         &self.provisioning
+    }
+
+    /// Returns the directory of this hub, which takes the place of Microsoft Entra ID.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        self.state.policies().directory()
     }
 
     /// Drops the device's connection as a network failure would. Returns `true` if the device
@@ -393,8 +399,4 @@ impl Drop for Hub {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-fn local(port: u16) -> HostName {
-    HostName::new("localhost", Some(port)).expect("`localhost` is a host name")
 }

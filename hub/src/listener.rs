@@ -9,12 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
 use bytes::BytesMut;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use protocol::topic::WEBSOCKET_PATH;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -24,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use crate::endpoints::{Clients, Endpoints};
 use crate::peer::Peer;
 use crate::provisioning_api::DroppedConnection;
 use crate::rest::decode_slashes;
@@ -43,6 +47,7 @@ const MQTT_CONNECT: u8 = 0x10;
 #[derive(Clone)]
 pub(crate) struct Listener {
     pub(crate) context: SessionContext,
+    pub(crate) endpoints: Arc<Endpoints>,
     pub(crate) router: Router,
     pub(crate) tls: TlsAcceptor,
     /// Permits for further connections.
@@ -128,11 +133,15 @@ impl Listener {
         let peer = Peer::new(connection, address, greeting == Greeting::Connect);
         let (reader, writer) = tokio::io::split(stream);
         let reader = io::Cursor::new(first).chain(reader);
+        let clients = self.endpoints.clients(peer.server_name.as_deref());
         if byte == MQTT_CONNECT {
+            if clients == Clients::Services {
+                return Err(io::Error::other("a device at the host name for services"));
+            }
             serve(self.context, peer, reader, writer).await;
             return Ok(());
         }
-        self.serve_http(tokio::io::join(reader, writer), permit, peer).await
+        self.serve_http(tokio::io::join(reader, writer), permit, peer, clients).await
     }
 
     async fn serve_http(
@@ -140,13 +149,19 @@ impl Listener {
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         permit: ConnectionPermit,
         peer: Peer,
+        clients: Clients,
     ) -> io::Result<()> {
         let router = TowerToHyperService::new(self.router);
         let service = service_fn(|mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(permit.clone());
             request.extensions_mut().insert(peer.clone());
-            let answered = router.call(decode_slashes(request));
+            let request = decode_slashes(request);
+            let is_served = is_served(clients, request.uri().path());
+            let answered = is_served.then(|| router.call(request));
             async {
+                let Some(answered) = answered else {
+                    return Ok(StatusCode::NOT_FOUND.into_response());
+                };
                 let response = answered.await.map_err(io::Error::other)?;
                 match response.extensions().get::<DroppedConnection>() {
                     Some(DroppedConnection) => Err(io::Error::other("ended by a fault")),
@@ -161,6 +176,16 @@ impl Listener {
             .with_upgrades()
             .await
             .map_err(io::Error::other)
+    }
+}
+
+/// Returns `true` if a host name for these clients has a path: devices connect by WebSocket, and
+/// services use all other paths.
+fn is_served(clients: Clients, path: &str) -> bool {
+    match clients {
+        Clients::All => true,
+        Clients::Devices => path == WEBSOCKET_PATH,
+        Clients::Services => path != WEBSOCKET_PATH,
     }
 }
 

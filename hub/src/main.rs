@@ -217,6 +217,16 @@ fn ready_text(hub: &Hub, devices: &[(DeviceId, String)], ca_file: &Path) -> Stri
     add(&format!("export PROVISIONING_IDSCOPE='{}'", provisioning.id_scope()));
     let owner = provisioning.connection_string().to_text_with_key();
     add(&format!("export PROVISIONING_CONNECTION_STRING='{owner}'"));
+    let directory = hub.directory();
+    add("");
+    add("# for a service that signs in by Microsoft Entra ID, with --auth environment");
+    add(&format!("export IOTHUB_HOST='{}'", hub.service_connection_string().host));
+    add(&format!("export PROVISIONING_SERVICE_HOST='{}'", provisioning.connection_string().host));
+    let authority = hub.service_connection_string().host;
+    add(&format!("export AZURE_AUTHORITY_HOST='https://{authority}'"));
+    add(&format!("export AZURE_TENANT_ID='{}'", directory.tenant_id()));
+    add(&format!("export AZURE_CLIENT_ID='{}'", directory.client_id()));
+    add(&format!("export AZURE_CLIENT_SECRET='{}'", directory.client_secret()));
     for (device, identity) in devices {
         add("");
         add(&format!("# for the device {device}"));
@@ -235,6 +245,7 @@ fn ready_json(hub: &Hub, devices: &[(DeviceId, String)], ca_file: &Path) -> Stri
             |(device, identity)| json!({"deviceId": device.as_str(), "connectionString": identity}),
         )
         .collect();
+    let directory = hub.directory();
     let ready = json!({
         "mqttPort": hub.mqtt_port(),
         "httpsPort": hub.https_port(),
@@ -245,6 +256,13 @@ fn ready_json(hub: &Hub, devices: &[(DeviceId, String)], ca_file: &Path) -> Stri
             "host": hub.provisioning().host().to_string(),
             "idScope": hub.provisioning().id_scope(),
             "connectionString": hub.provisioning().connection_string().to_text_with_key(),
+        },
+        "directory": {
+            "authority": format!("https://{}", hub.service_connection_string().host),
+            "tenantId": directory.tenant_id(),
+            "clientId": directory.client_id(),
+            "clientSecret": directory.client_secret(),
+            "federatedToken": directory.federated_token(),
         },
         "devices": devices,
     });

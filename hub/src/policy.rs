@@ -3,19 +3,25 @@
 //! A token contains the name of its policy (`skn`), is signed with the policy's key and
 //! covers a resource. [`Policies::check`] verifies the token and compares the permissions
 //! of its policy with the one that [`required_permission`] derives from the request.
+//! A request can have an access token of the directory instead, which has all permissions of
+//! its resource.
 //!
 //! Names and permissions are those of a new IoT Hub. This module does not handle the keys
 //! of devices.
 
 use std::collections::BTreeMap;
 
-use axum::http::Method;
+use axum::http::{HeaderMap, Method, header::AUTHORIZATION};
 use protocol::host_name::HostName;
-use protocol::provisioning::service::OWNER_POLICY;
+use protocol::provisioning::service::OWNER_POLICY as PROVISIONING_OWNER_POLICY;
 use protocol::rest;
 use protocol::sas::{Key, SasToken};
 
+use crate::entra::{AccessDenied, Directory, Resource};
 use crate::faults;
+
+/// Start of an `Authorization` header with an access token of the directory.
+const BEARER: &str = "Bearer ";
 
 /// A permission of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,10 +40,13 @@ pub(crate) enum Permission {
 
 use Permission::{DeviceConnect, RegistryRead, RegistryReadWrite, ServiceConnect};
 
+/// Policy of a hub with all of its permissions.
+pub(crate) const OWNER_POLICY: &str = "iothubowner";
+
 /// Policies of a new hub and its Device Provisioning Service, and their permissions.
 pub(crate) const GRANTS: [(&str, &[Permission]); 6] = [
     (
-        "iothubowner",
+        OWNER_POLICY,
         &[ServiceConnect, RegistryRead, RegistryReadWrite, DeviceConnect, Permission::Faults],
     ),
     ("service", &[ServiceConnect]),
@@ -45,7 +54,7 @@ pub(crate) const GRANTS: [(&str, &[Permission]); 6] = [
     ("registryRead", &[RegistryRead]),
     ("registryReadWrite", &[RegistryRead, RegistryReadWrite]),
     // The owner of the Device Provisioning Service, which has policies of its own in Azure.
-    (OWNER_POLICY, &[Permission::Provisioning]),
+    (PROVISIONING_OWNER_POLICY, &[Permission::Provisioning]),
 ];
 
 /// Reason for a denied request. It is logged, but not revealed to the caller.
@@ -53,8 +62,12 @@ pub(crate) const GRANTS: [(&str, &[Permission]); 6] = [
 pub(crate) enum Denied {
     #[error("no Authorization header")]
     Absent,
-    #[error("the Authorization header is not a SAS token")]
+    #[error("the Authorization header is neither a SAS token nor an access token")]
     NotAToken,
+    #[error(transparent)]
+    AccessToken(#[from] AccessDenied),
+    #[error("the application has no role that allows {0:?}")]
+    NoRole(Permission),
     #[error("the token has no policy")]
     NoPolicy,
     #[error("policy `{0}` does not exist")]
@@ -69,15 +82,25 @@ pub(crate) enum Denied {
     WrongSignature,
 }
 
-/// The keys of all policies and the host names of the hub.
+/// The keys of all policies, the directory, and the host names of the hub.
 pub(crate) struct Policies {
     keys: BTreeMap<String, Key>,
+    directory: Directory,
     hosts: Vec<HostName>,
 }
 
 impl Policies {
-    pub(crate) fn new(keys: BTreeMap<String, Key>, hosts: Vec<HostName>) -> Policies {
-        Policies { keys, hosts }
+    pub(crate) fn new(
+        keys: BTreeMap<String, Key>,
+        directory: Directory,
+        hosts: Vec<HostName>,
+    ) -> Policies {
+        Policies { keys, directory, hosts }
+    }
+
+    /// Returns the directory whose access tokens the hub accepts.
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.directory
     }
 
     /// Returns the key of a policy.
@@ -93,6 +116,32 @@ impl Policies {
     /// Returns `true` if `token` covers `path` under any host name of the hub.
     pub(crate) fn covers(&self, token: &SasToken, path: &str) -> bool {
         self.hosts.iter().any(|own| token.covers(&format!("{}{path}", own.name())))
+    }
+
+    /// Checks that the `Authorization` header of a request for `path` is valid and grants the
+    /// permission `needed`.
+    pub(crate) fn authorize(
+        &self,
+        headers: &HeaderMap,
+        path: &str,
+        needed: Permission,
+        now_unix: u64,
+    ) -> Result<(), Denied> {
+        let header = headers.get(AUTHORIZATION).ok_or(Denied::Absent)?;
+        let text = header.to_str().map_err(|_| Denied::NotAToken)?;
+        if let Some((scheme, token)) = text.split_at_checked(BEARER.len())
+            && scheme.eq_ignore_ascii_case(BEARER)
+        {
+            let resource = match needed {
+                Permission::Provisioning => Resource::Provisioning,
+                _ => Resource::Hub,
+            };
+            self.directory.check(token, resource, now_unix)?;
+            // No role in Azure corresponds to fault injection.
+            return if needed == Permission::Faults { Err(Denied::NoRole(needed)) } else { Ok(()) };
+        }
+        let token = text.parse().map_err(|_| Denied::NotAToken)?;
+        self.check(&token, path, needed, now_unix)
     }
 
     /// Checks that `token` is valid and grants the permission `needed` for `path`.

@@ -11,6 +11,7 @@ mod service;
 use std::sync::Arc;
 
 use axum::extract::{Request, State as Extract};
+use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use protocol::provisioning::ProvisioningErrorCode;
@@ -28,6 +29,13 @@ pub(crate) struct ProvisioningApi {
     pub(crate) provisioning: Arc<Provisioning>,
     pub(crate) state: Arc<State>,
     pub(crate) faults: Arc<Faults>,
+}
+
+/// Parses the path of a request. For fuzzing only.
+pub(crate) fn parse_path(path: &str) {
+    for method in [Method::GET, Method::PUT, Method::POST, Method::DELETE] {
+        drop(Call::parse(&method, path));
+    }
 }
 
 /// Serves a request if it is one for the Device Provisioning Service.

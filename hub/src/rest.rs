@@ -25,20 +25,19 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State as Extract};
 use axum::http::StatusCode;
-use axum::http::header::AUTHORIZATION;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::FutureExt as _;
 use protocol::error::{ErrorCode, HubError};
 use protocol::rest;
-use protocol::sas::SasToken;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
 use crate::configurations::Configurations;
+use crate::entra::CLIENT_ID;
 use crate::faults::{CONTROL_PATH, Faults};
 use crate::jobs::Jobs;
 use crate::methods::Methods;
@@ -171,18 +170,31 @@ async fn authorize(Extract(rest): Extract<Rest>, request: Request, next: Next) -
         Ok(()) => answer::with_parsable_error(next.run(request).await),
         Err(reason) => {
             info!(method = %request.method(), path = request.uri().path(), %reason, "request denied");
-            let error = HubError::new(ErrorCode::IotHubUnauthorizedAccess, "Unauthorized");
-            ApiError::from(error).into_response()
+            ApiError::from(denied(&reason, &request)).into_response()
         }
     }
 }
 
 fn check(state: &State, request: &Request) -> Result<(), Denied> {
-    let header = request.headers().get(AUTHORIZATION).ok_or(Denied::Absent)?;
-    let token = header.to_str().ok().and_then(|text| text.parse::<SasToken>().ok());
-    let token = token.ok_or(Denied::NotAToken)?;
     let (method, path) = (request.method(), request.uri().path());
-    state.policies().check(&token, path, required_permission(method, path), now_unix())
+    let needed = required_permission(method, path);
+    state.policies().authorize(request.headers(), path, needed, now_unix())
+}
+
+/// Returns the error of a denied request. As in Azure, only the owner of a valid access token
+/// learns why.
+fn denied(reason: &Denied, request: &Request) -> HubError {
+    match reason {
+        Denied::NoRole(_) => {
+            let (method, path) = (request.method(), request.uri().path());
+            let message = format!(
+                "Principal {CLIENT_ID} is not authorized for {method} on {path} due to no \
+                 assigned permissions"
+            );
+            HubError::new(ErrorCode::IotHubUnauthorized, message)
+        }
+        _ => HubError::new(ErrorCode::IotHubUnauthorizedAccess, "Unauthorized"),
+    }
 }
 
 async fn unknown_path(request: Request) -> ApiError {

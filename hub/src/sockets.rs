@@ -1,6 +1,6 @@
 //! Opening of the hub's ports.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::TcpListener;
 
@@ -20,9 +20,16 @@ pub(crate) async fn bind(
     Ok((listener, port))
 }
 
-/// Opens the ports of `sockets` on `::1` as well. Skips those that are in use.
-pub(crate) async fn bind_ipv6(sockets: &[(TcpListener, Greeting)]) -> Vec<(TcpListener, Greeting)> {
+/// Opens the ports of `sockets` on `::1` as well if `address` is 127.0.0.1. Skips those that are
+/// in use.
+pub(crate) async fn bind_ipv6(
+    address: IpAddr,
+    sockets: &[(TcpListener, Greeting)],
+) -> Vec<(TcpListener, Greeting)> {
     let mut opened = Vec::new();
+    if address != IpAddr::V4(Ipv4Addr::LOCALHOST) {
+        return opened;
+    }
     for (socket, greeting) in sockets {
         let Ok(address) = socket.local_addr() else { continue };
         let address = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), address.port());

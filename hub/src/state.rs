@@ -47,9 +47,10 @@ use protocol::sas::Key;
 use protocol::topic::Filter;
 use serde_json::json;
 
+use crate::entra::Directory;
 use crate::events::Events;
 use crate::faults::Forget;
-use crate::policy::{GRANTS, Policies};
+use crate::policy::{GRANTS, OWNER_POLICY, Policies};
 use crate::stamps::now;
 pub(crate) use configurations::ConfigurationRecord;
 use configurations::ConfigurationRecords;
@@ -121,8 +122,11 @@ impl State {
         if let Some(store) = &store {
             store.write(new_keys).wait().map_err(|failed| failed.at_open(path))?;
         }
+        // The secret of the directory's application is persisted with the key that determines it.
+        let secret = keys[OWNER_POLICY].derive(&"client-secret".parse().expect("an id"));
+        let directory = Directory::new(secret.to_base64()).map_err(|_| StateError::Random)?;
         Ok(Arc::new(State {
-            policies: Policies::new(keys, hosts),
+            policies: Policies::new(keys, directory, hosts),
             registry: RwLock::new(registry),
             provisioning: RwLock::new(provisioning),
             configurations: RwLock::new(configurations),

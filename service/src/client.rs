@@ -1,7 +1,7 @@
 //! Client of the hub's REST API, with one method for each operation.
 //!
-//! Every request carries a new token, valid for 15 minutes. Requests that are safe to
-//! repeat are retried; see [`Retry`]. This is the only module that depends on
+//! Every request carries a new SAS token, valid for 15 minutes, or an access token of Microsoft
+//! Entra ID. Requests that are safe to repeat are retried; see [`Retry`]. This is the only module that depends on
 //! `reqwest`.
 
 use std::fmt;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::connection_string::ServiceConnectionString;
+use protocol::host_name::HostName;
 use protocol::id::DeviceId;
 use protocol::method::{MethodRequest, MethodResult};
 use protocol::registry::DeviceIdentity;
@@ -19,18 +20,22 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use trust::Trust;
 
-use crate::ServiceError;
+use crate::{EntraSignIn, ServiceError};
+use entra::EntraTokens;
 pub use messages::{MessageEvent, Messages};
 pub use provisioning::ProvisioningClient;
 pub use query::TwinQuery;
 pub use retry::Retry;
 use send::{HubRequest, Resend};
 
+mod cause;
 mod configurations;
+mod entra;
 mod jobs;
 mod messages;
 mod provisioning;
 mod query;
+mod rest_api;
 mod retry;
 mod send;
 
@@ -76,8 +81,17 @@ impl fmt::Debug for ClientSettings {
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
-    identity: ServiceConnectionString,
+    host: HostName,
+    credential: ClientCredential,
     settings: ClientSettings,
+}
+
+/// The proof that a client may use a hub.
+#[derive(Debug, Clone)]
+enum ClientCredential {
+    /// The key of a policy.
+    Policy(ServiceConnectionString),
+    Entra(Arc<EntraTokens>),
 }
 
 impl Client {
@@ -86,30 +100,27 @@ impl Client {
         identity: ServiceConnectionString,
         settings: ClientSettings,
     ) -> Result<Client, ServiceError> {
-        let mut trust = Trust::of_system();
-        if let Some(path) = &settings.ca_file {
-            trust.add_file(path)?;
-        }
-        if let Some(pem) = &settings.ca_pem {
-            trust.add_pem(pem)?;
-        }
-        let mut tls = trust.into_client_config()?;
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .https_only(true)
-            .connect_timeout(Duration::from_secs(10))
-            .tcp_nodelay(true)
-            .user_agent(concat!("behaviour-service/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| ServiceError::NoClient(error.to_string()))?;
-        Ok(Client { http, identity, settings })
+        let http = https(&settings)?;
+        let host = identity.host.clone();
+        Ok(Client { http, host, credential: ClientCredential::Policy(identity), settings })
     }
 
-    /// Returns the hub's host name, with the port if the connection string has one.
+    /// Creates a client of a hub that signs in by Microsoft Entra ID, without connecting to
+    /// either of them. The credential is read from the environment; see [`EntraSignIn`].
+    pub fn with_entra(
+        host: HostName,
+        sign_in: EntraSignIn,
+        settings: ClientSettings,
+    ) -> Result<Client, ServiceError> {
+        let http = https(&settings)?;
+        let tokens = EntraTokens::new(sign_in, http.clone())?;
+        Ok(Client { http, host, credential: ClientCredential::Entra(Arc::new(tokens)), settings })
+    }
+
+    /// Returns the hub's host name, with the port if it has one.
     #[must_use]
     pub fn hub(&self) -> String {
-        self.identity.host.to_string()
+        self.host.to_string()
     }
 
     /// Invokes a direct method and waits for the device's answer.
@@ -221,6 +232,26 @@ impl Client {
         self.send(HubRequest { etag: Some("*"), resend: Resend::IfUndelivered, ..request }).await?;
         Ok(())
     }
+}
+
+fn https(settings: &ClientSettings) -> Result<reqwest::Client, ServiceError> {
+    let mut trust = Trust::of_system();
+    if let Some(path) = &settings.ca_file {
+        trust.add_file(path)?;
+    }
+    if let Some(pem) = &settings.ca_pem {
+        trust.add_pem(pem)?;
+    }
+    let mut tls = trust.into_client_config()?;
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .https_only(true)
+        .connect_timeout(Duration::from_secs(10))
+        .tcp_nodelay(true)
+        .user_agent(concat!("behaviour-service/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|error| ServiceError::NoClient(error.to_string()))
 }
 
 fn device_request(device: &DeviceId, method: Method, pattern: &str) -> HubRequest<'static> {

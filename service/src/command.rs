@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use behaviour_service::reboot::{self, RebootStep};
-use behaviour_service::{Client, DeviceId, MethodRequest, ServiceError};
+use behaviour_service::{Client, DeviceId, HostName, MethodRequest, ServiceError};
 use clap::{Args, Parser, Subcommand};
 use program::{Completions, Progress, candidates, duration::parse_or_seconds, note, say};
 use protocol::id::MethodName;
@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::command_error::CommandError;
 use crate::known_ids;
+use crate::sign_in::Auth;
 pub(crate) use show::OutputFormat;
 
 mod configurations;
@@ -60,7 +61,8 @@ Examples:
 ///
 /// The connection string of a shared access policy is a secret: it is read from
 /// the environment variable IOTHUB_CONNECTION_STRING, or from the file that
-/// --connection-string-file names, and is never an argument.
+/// --connection-string-file names, and is never an argument. With --auth, the
+/// program signs in by Microsoft Entra ID instead, at the hub that --host names.
 /// Exit codes: 0 done, 1 other, 2 usage, 3 device offline, 4 not found, 5 timed
 /// out, 6 unauthorised, 7 the device answered or reported a failure, 8 hub unreachable.
 #[derive(Parser)]
@@ -85,6 +87,12 @@ pub(crate) struct Options {
     /// The file with the hub's connection string, instead of the environment
     #[arg(long, env = "IOTHUB_CONNECTION_STRING_FILE", value_name = "FILE", global = true)]
     pub(crate) connection_string_file: Option<PathBuf>,
+    /// Way to sign in at the hub and the Device Provisioning Service
+    #[arg(long, env = "IOTHUB_AUTH", value_name = "METHOD", default_value = "key", global = true)]
+    pub(crate) auth: Auth,
+    /// The hub's host name, for all methods of --auth but key
+    #[arg(long, env = "IOTHUB_HOST", value_name = "NAME", global = true)]
+    pub(crate) host: Option<HostName>,
     /// Print results and errors as JSON, one value per line
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -221,10 +229,7 @@ pub(crate) async fn run(
         HubCommand::Rollout(command) => rollout::run(command, client, show).await,
         HubCommand::Jobs(command) => jobs::run(command, client, show).await,
         HubCommand::Messages(command) => messages::run(command, client, show).await,
-        HubCommand::Sas(arguments) => {
-            sas::print(&arguments, client, show);
-            Ok(())
-        }
+        HubCommand::Sas(arguments) => sas::print(&arguments, client, show),
     }
 }
 

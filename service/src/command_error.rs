@@ -3,15 +3,12 @@
 use std::fmt::Display;
 
 use behaviour_service::rollout::RolloutError;
-use behaviour_service::{ServiceError, ServiceErrorKind};
+use behaviour_service::{EntraSignIn, ServiceError, ServiceErrorKind};
 use program::{Classify, ExitKind};
 use protocol::connection_string::ConnectionStringError;
 use protocol::error::{ErrorCode, ResponseCode};
 use protocol::provisioning::ProvisioningErrorCode;
 use trust::Distrust;
-
-/// The environment variable with the connection string of the Device Provisioning Service.
-pub(crate) const PROVISIONING_IDENTITY: &str = "PROVISIONING_CONNECTION_STRING";
 
 pub(crate) type CommandError = program::CommandError<FailureKind>;
 
@@ -99,6 +96,24 @@ impl Classify<ServiceError> for FailureKind {
                 "set --ca-file or IOTHUB_CA_FILE to the certificate of the authority that signs for \
                  this hub"
             }
+            (ServiceError::AccessDenied(_), _) => {
+                "give the application or the user a role at the hub or the Device Provisioning \
+                 Service, such as IoT Hub Data Contributor, and check AZURE_TENANT_ID"
+            }
+            (ServiceError::SignIn { is_reachable: false, .. }, _) => {
+                "check the network, and AZURE_AUTHORITY_HOST if it is set"
+            }
+            (ServiceError::SignIn { sign_in, .. }, _) => match sign_in {
+                EntraSignIn::Environment => {
+                    "set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET to those of an \
+                     application"
+                }
+                EntraSignIn::WorkloadIdentity => {
+                    "set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_FEDERATED_TOKEN_FILE; in \
+                     Kubernetes, the webhook of workload identity does so"
+                }
+                EntraSignIn::AzureCli => "install the Azure CLI, and run `az login`",
+            },
             (_, ServiceErrorKind::Offline) => {
                 "start the device; --connect-timeout waits for one that is about to connect"
             }
@@ -200,7 +215,9 @@ impl Classify<EnrollmentError> for FailureKind {
     fn hint(EnrollmentError(error): &EnrollmentError) -> Option<String> {
         let ServiceError::Provisioning { http_status, error, .. } = error else {
             let hint = <FailureKind as Classify<ServiceError>>::hint(error)?;
-            return Some(hint.replace("IOTHUB_CONNECTION_STRING", PROVISIONING_IDENTITY));
+            return Some(
+                hint.replace("IOTHUB_CONNECTION_STRING", "PROVISIONING_CONNECTION_STRING"),
+            );
         };
         let hint = match http_status {
             401 => {

@@ -6,6 +6,8 @@ use protocol::error::{ErrorCode, ErrorResponse};
 use protocol::provisioning::ProvisioningError;
 use trust::{Distrust, TrustError};
 
+use crate::entra_sign_in::EntraSignIn;
+
 /// An error of the client.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
@@ -26,6 +28,19 @@ pub enum ServiceError {
         http_status: u16,
         /// The response.
         error: Box<ProvisioningError>,
+    },
+    /// An error response to an access token of Microsoft Entra ID.
+    #[error(transparent)]
+    AccessDenied(Box<ServiceError>),
+    /// A sign-in by Microsoft Entra ID that failed.
+    #[error("sign-in by Microsoft Entra ID: {problem}")]
+    SignIn {
+        /// The way in which the client signs in.
+        sign_in: EntraSignIn,
+        /// The reason, in one line.
+        problem: String,
+        /// `false` if Microsoft Entra ID did not answer, or not in time.
+        is_reachable: bool,
     },
     /// A connection that could not be opened or was closed early.
     #[error("hub `{hub}`: {problem}")]
@@ -114,6 +129,7 @@ impl ServiceError {
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             ServiceError::Hub { response, .. } => response.known_code(),
+            ServiceError::AccessDenied(error) => error.code(),
             _ => None,
         }
     }
@@ -144,7 +160,12 @@ impl ServiceError {
                 504 => ServiceErrorKind::TimedOut,
                 _ => ServiceErrorKind::Other,
             },
-            ServiceError::Unreachable { .. } => ServiceErrorKind::Unreachable,
+            ServiceError::AccessDenied(_) | ServiceError::SignIn { is_reachable: true, .. } => {
+                ServiceErrorKind::Unauthorised
+            }
+            ServiceError::Unreachable { .. } | ServiceError::SignIn { is_reachable: false, .. } => {
+                ServiceErrorKind::Unreachable
+            }
             ServiceError::Silent { .. } | ServiceError::NotReported { .. } => {
                 ServiceErrorKind::TimedOut
             }

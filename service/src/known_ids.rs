@@ -4,12 +4,10 @@ use std::env;
 use std::path::PathBuf;
 
 use behaviour_service::rollout::Rollout;
-use behaviour_service::{Client, ClientSettings, ProvisioningClient, ServiceConnectionString};
-use program::text;
+use behaviour_service::{Client, ClientSettings, ProvisioningClient};
 use protocol::provisioning::service::EnrollmentKind;
 
-use crate::command_error::PROVISIONING_IDENTITY;
-use crate::{IDENTITY, identity};
+use crate::sign_in::{SignIn, Target};
 
 /// Maximum number of ids. A shell cannot show more in a useful way.
 const MAX_IDS: u32 = 200;
@@ -71,24 +69,17 @@ async fn devices() -> Option<Vec<String>> {
 }
 
 fn hub() -> Option<Client> {
-    let (identity, settings) = of_environment("IOTHUB_CONNECTION_STRING_FILE", IDENTITY)?;
-    Client::new(identity, settings).ok()
+    client(Target::Hub)
 }
 
 async fn enrollments(kind: EnrollmentKind) -> Option<Vec<String>> {
-    let file = "PROVISIONING_CONNECTION_STRING_FILE";
-    let (identity, settings) = of_environment(file, PROVISIONING_IDENTITY)?;
-    let client = ProvisioningClient::new(identity, settings).ok()?;
+    let client = ProvisioningClient::from(client(Target::Provisioning)?);
     client.first_ids(kind, MAX_IDS).await.ok()
 }
 
-/// Returns the connection string in the environment, and the settings for a single attempt.
-fn of_environment(
-    file: &str,
-    variable: &'static str,
-) -> Option<(ServiceConnectionString, ClientSettings)> {
-    let file = text::variable(file).ok().flatten().map(PathBuf::from);
-    let identity = identity(file.as_deref(), variable).ok()?;
+/// Returns a client that makes a single attempt, with the credentials in the environment.
+fn client(target: Target) -> Option<Client> {
     let ca_file = env::var_os("IOTHUB_CA_FILE").map(PathBuf::from);
-    Some((identity, ClientSettings { ca_file, retries: 0, ..ClientSettings::default() }))
+    let settings = ClientSettings { ca_file, retries: 0, ..ClientSettings::default() };
+    SignIn::of_environment(target)?.client(settings).ok()
 }

@@ -41,6 +41,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a panic fails the test"))]
 
 mod client;
+mod entra_sign_in;
 mod error;
 pub mod reboot;
 pub mod rollout;
@@ -48,9 +49,11 @@ pub mod rollout;
 pub use client::{
     Client, ClientSettings, MessageEvent, Messages, OnRetry, ProvisioningClient, Retry, TwinQuery,
 };
+pub use entra_sign_in::EntraSignIn;
 pub use error::{ServiceError, ServiceErrorKind};
 pub use json::{Json, JsonError};
 pub use protocol::connection_string::ServiceConnectionString;
+pub use protocol::host_name::HostName;
 pub use protocol::id::DeviceId;
 pub use protocol::method::{MethodRequest, MethodResult};
 pub use protocol::sas::SasToken;

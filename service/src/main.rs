@@ -8,22 +8,18 @@
 mod command;
 mod command_error;
 mod known_ids;
+mod sign_in;
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context as _;
-use behaviour_service::{
-    Client, ClientSettings, ProvisioningClient, Retry, ServiceConnectionString,
-};
-use program::{note, text};
+use behaviour_service::{ClientSettings, Retry};
+use program::note;
 
 use command::provisioning::{ProvisioningCommand, ProvisioningIdentity};
 use command::{Arguments, Command, HubCommand, Options, OutputFormat};
-use command_error::{CommandError, EnrollmentError, FailureKind, PROVISIONING_IDENTITY};
-
-const IDENTITY: &str = "IOTHUB_CONNECTION_STRING";
+use command_error::CommandError;
+use sign_in::{SignIn, Target};
 
 fn main() -> ExitCode {
     let arguments = match program::parse::<Arguments>(&program::build_info!()) {
@@ -32,17 +28,15 @@ fn main() -> ExitCode {
     };
     let outcome = match arguments.command {
         Command::Hub(command) => run(command, arguments.options),
-        Command::Enrollments { identity, command } => run_provisioning(
-            ProvisioningCommand::Enrollments(command),
-            &identity,
-            arguments.options,
-        ),
+        Command::Enrollments { identity, command } => {
+            run_provisioning(ProvisioningCommand::Enrollments(command), identity, arguments.options)
+        }
         Command::Groups { identity, command } => {
-            run_provisioning(ProvisioningCommand::Groups(command), &identity, arguments.options)
+            run_provisioning(ProvisioningCommand::Groups(command), identity, arguments.options)
         }
         Command::Registrations { identity, command } => run_provisioning(
             ProvisioningCommand::Registrations(command),
-            &identity,
+            identity,
             arguments.options,
         ),
         Command::Completions(completions) => {
@@ -58,16 +52,21 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(command: HubCommand, options: Options) -> Result<(), CommandError> {
-    let identity = identity(options.connection_string_file.as_deref(), IDENTITY)?;
     let as_json = options.json;
-    let client = Client::new(identity, settings(options))?;
+    let sign_in = SignIn {
+        target: Target::Hub,
+        auth: options.auth,
+        host: options.host.clone(),
+        file: options.connection_string_file.clone(),
+    };
+    let client = sign_in.client(settings(options))?;
     command::run(command, &client, as_json).await
 }
 
 #[tokio::main]
 async fn run_provisioning(
     command: ProvisioningCommand,
-    identity_file: &ProvisioningIdentity,
+    identity: ProvisioningIdentity,
     options: Options,
 ) -> Result<(), CommandError> {
     let show = OutputFormat { as_json: options.json };
@@ -75,9 +74,8 @@ async fn run_provisioning(
         Some(command) => command,
         None => return Ok(()),
     };
-    let identity = identity(identity_file.file(), PROVISIONING_IDENTITY)?;
-    let client = ProvisioningClient::new(identity, settings(options)).map_err(EnrollmentError)?;
-    command.run(&client, show).await
+    let client = identity.sign_in(options.auth).client(settings(options))?;
+    command.run(&client.into(), show).await
 }
 
 fn settings(options: Options) -> ClientSettings {
@@ -87,41 +85,6 @@ fn settings(options: Options) -> ClientSettings {
         on_retry: Some(Arc::new(note_retry)),
         ..ClientSettings::default()
     }
-}
-
-/// Reads the connection string from the file, if there is one, otherwise from the
-/// environment variable.
-fn identity(
-    file: Option<&Path>,
-    variable: &'static str,
-) -> Result<ServiceConnectionString, CommandError> {
-    let (text, source) = match file {
-        Some(path) => {
-            let text = text::read(path)
-                .with_context(|| format!("connection string file {}", path.display()))?;
-            (text, path.display().to_string())
-        }
-        None => {
-            let text = text::variable(variable).context(variable)?;
-            (text.ok_or_else(|| missing_identity(variable))?, variable.to_owned())
-        }
-    };
-    text.trim().parse().map_err(|error| CommandError::from(error).context(source))
-}
-
-fn missing_identity(variable: &str) -> CommandError {
-    let error = |text| CommandError::new(FailureKind::default(), text);
-    if variable == PROVISIONING_IDENTITY {
-        let text = "connection string of the Device Provisioning Service is missing";
-        return error(text).with_hint(format!(
-            "set {variable}, or --provisioning-file, to the connection string of a shared access \
-             policy; behaviour-hub and the Azure portal show it"
-        ));
-    }
-    error("connection string of the hub is missing").with_hint(format!(
-        "set {variable}, or --connection-string-file, to the connection string of a shared access \
-         policy; behaviour-hub and the Azure portal show it"
-    ))
 }
 
 fn note_retry(retry: &Retry<'_>) {

@@ -12,6 +12,8 @@ const ALLOWED_PATHS: &[(&str, &[&str])] = &[
     ("notify::", &["host/src/swap/watch"]),
     ("wasmtime::", &["plugin/", "bench/src/bare_wasmtime.rs"]),
     ("wit_component::", &["plugin/"]),
+    ("azure_core::", &["service/src/client/entra.rs"]),
+    ("azure_identity::", &["service/src/client/entra.rs"]),
     (
         "reqwest::",
         &["service/src/client", "behaviour/src/desk/network/real.rs", "oci/src/registry"],
@@ -28,6 +30,7 @@ const ALLOWED_PATHS: &[(&str, &[&str])] = &[
     ("cryptoki::", &["host/src/pkcs11"]),
     ("yasna::", &["trust/src/certificate.rs"]),
     ("webpki::", &["hub/src/certificates.rs"]),
+    ("use ring::", &["hub/src/entra", "oci/src"]),
     ("rustls_native_certs::", &["trust/"]),
     ("tokio_tungstenite::", &["hub/src/websocket.rs"]),
     ("$iothub/", &["protocol/src/topic"]),

@@ -1,7 +1,7 @@
 //! Handlers of services.
 
 use axum::extract::Request;
-use axum::http::header::{AUTHORIZATION, IF_MATCH};
+use axum::http::header::IF_MATCH;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 use base64::Engine as _;
@@ -9,7 +9,6 @@ use base64::engine::general_purpose::STANDARD;
 use protocol::provisioning::ProvisioningErrorCode;
 use protocol::provisioning::service::REGISTRATION_ITEM_TYPE;
 use protocol::rest::{HEADER_CONTINUATION, HEADER_ITEM_TYPE, HEADER_MAX_ITEM_COUNT};
-use protocol::sas::SasToken;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tracing::info;
@@ -86,11 +85,9 @@ pub(super) async fn answer(
 }
 
 fn check(api: &ProvisioningApi, request: &Request) -> Result<(), Denied> {
-    let header = request.headers().get(AUTHORIZATION).ok_or(Denied::Absent)?;
-    let token = header.to_str().ok().and_then(|text| text.parse::<SasToken>().ok());
-    let token = token.ok_or(Denied::NotAToken)?;
     let path = request.uri().path();
-    api.state.policies().check(&token, path, Permission::Provisioning, now_unix())
+    let policies = api.state.policies();
+    policies.authorize(request.headers(), path, Permission::Provisioning, now_unix())
 }
 
 fn if_match(headers: &HeaderMap) -> IfMatch {

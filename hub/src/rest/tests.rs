@@ -52,6 +52,27 @@ impl Rig {
         sign(resource, Some(policy), key, expiry).to_string()
     }
 
+    /// Sends a request with an access token of the directory for a resource.
+    async fn with_access_token(&self, resource: &str, method: Method, path: &str) -> Reply {
+        let token = self.access_token(resource, now_unix());
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    fn access_token(&self, resource: &str, now_unix: u64) -> String {
+        let directory = self.state.policies().directory();
+        let form = [
+            ("grant_type", "client_credentials".to_owned()),
+            ("client_id", directory.client_id().to_owned()),
+            ("client_secret", directory.client_secret().to_owned()),
+            ("scope", format!("{resource}/.default")),
+        ];
+        let form = form.map(|(name, value)| (name.to_owned(), value)).into();
+        let issued = directory.issue(directory.tenant_id(), &form, "https://localhost", now_unix);
+        issued.unwrap().text
+    }
+
     async fn send(&self, request: Request<Body>) -> Reply {
         let service = TowerToHyperService::new(self.router.clone());
         let response = service.call(decode_slashes(request)).await.unwrap();
@@ -104,6 +125,32 @@ impl Reply {
         assert_eq!(self.headers["iothub-errorcode"], error.code.name(), "{}", self.text);
         error
     }
+}
+
+#[tokio::test]
+async fn an_access_token_of_the_directory_takes_the_place_of_a_sas_token() {
+    let rig = Rig::new().with_devices(&["d1"]);
+    let hub = "https://iothubs.azure.net";
+    for (method, path) in [(Method::GET, "/twins/d1"), (Method::DELETE, "/devices/d1")] {
+        let reply = rig.with_access_token(hub, method, path).await;
+        assert!(reply.status.is_success(), "{path}: {}", reply.text);
+    }
+    let other = "https://azure-devices-provisioning.net";
+    let refused = rig.with_access_token(other, Method::GET, "/devices").await;
+    assert_eq!(refused.error().code, ErrorCode::IotHubUnauthorizedAccess);
+    // An expired token, one of another hub, and no token.
+    let expired = rig.access_token(hub, now_unix() - 4000);
+    for token in [expired, Rig::new().access_token(hub, now_unix()), "a.b.c".to_owned()] {
+        let request = Request::get("/devices").header(AUTHORIZATION, format!("bearer {token}"));
+        let reply = rig.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(reply.error().code, ErrorCode::IotHubUnauthorizedAccess);
+        assert_eq!(reply.error().message, "Unauthorized");
+    }
+    // The application has no role for faults.
+    let reply = rig.with_access_token(hub, Method::GET, CONTROL_PATH).await;
+    let error = reply.error();
+    assert_eq!((reply.status.as_u16(), error.code), (401, ErrorCode::IotHubUnauthorized));
+    assert!(error.message.contains("GET on /$faults due to no assigned permissions"));
 }
 
 #[tokio::test]

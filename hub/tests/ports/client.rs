@@ -41,6 +41,15 @@ pub(super) async fn tls_connect(ca_pem: &str, port: u16) -> io::Result<TlsStream
 }
 
 async fn tls_connect_to(ca_pem: &str, address: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
+    tls_connect_as(ca_pem, address, "localhost").await
+}
+
+/// Opens a TLS connection to the host with this name.
+pub(super) async fn tls_connect_as(
+    ca_pem: &str,
+    address: SocketAddr,
+    name: &str,
+) -> io::Result<TlsStream<TcpStream>> {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject as _;
     let mut roots = rustls::RootCertStore::empty();
@@ -52,7 +61,7 @@ async fn tls_connect_to(ca_pem: &str, address: SocketAddr) -> io::Result<TlsStre
         .with_root_certificates(roots)
         .with_no_client_auth();
     let tcp = TcpStream::connect(address).await?;
-    let name = ServerName::try_from("localhost").unwrap();
+    let name = ServerName::try_from(name.to_owned()).unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, tcp).await
 }
 

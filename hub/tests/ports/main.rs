@@ -7,4 +7,5 @@ mod devices;
 mod events;
 mod faults;
 mod mqtt5;
+mod names;
 mod provisioning;

@@ -9,13 +9,21 @@ use protocol::rest;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::send::{HubRequest, Resend, RestApi};
+use super::rest_api::RestApi;
+use super::send::{HubRequest, Resend};
 use super::{Client, ClientSettings};
 use crate::ServiceError;
 
 /// A client of one instance of the Device Provisioning Service. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct ProvisioningClient(Client);
+
+impl From<Client> for ProvisioningClient {
+    /// Uses the host of a client, which must be that of the service.
+    fn from(client: Client) -> ProvisioningClient {
+        ProvisioningClient(client)
+    }
+}
 
 impl ProvisioningClient {
     /// Creates a client of the instance in the connection string, without connecting to it.

@@ -1,20 +1,20 @@
 //! Sends requests: signs them, retries them if that is safe, and parses the responses.
 
-use std::error::Error;
-use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use protocol::connection_string::ServiceConnectionString;
 use protocol::error::ErrorResponse;
-use protocol::provisioning::service::SERVICE_API_VERSION;
 use protocol::rest;
 use protocol::sas::{SasToken, sign};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, IF_MATCH, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
-use trust::Distrust;
 
-use super::{Client, REQUEST_TIMEOUT, retry};
+use super::cause::cause;
+use super::entra::SignInFailed;
+use super::rest_api::RestApi;
+use super::{Client, ClientCredential, REQUEST_TIMEOUT, retry};
 use crate::{Retry, ServiceError};
 
 /// Lifetime of a token, longer than any request.
@@ -27,15 +27,6 @@ pub(super) enum Resend {
     Always,
     /// Retry only if the hub cannot have acted on the request.
     IfUndelivered,
-}
-
-/// The REST API that a request belongs to.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum RestApi {
-    /// That of IoT Hub.
-    Hub,
-    /// That of the Device Provisioning Service.
-    Provisioning,
 }
 
 /// A request to a REST API.
@@ -100,6 +91,12 @@ struct FailedAttempt {
     retry_after: Option<Duration>,
 }
 
+impl From<SignInFailed> for FailedAttempt {
+    fn from(SignInFailed { error, retryable }: SignInFailed) -> FailedAttempt {
+        FailedAttempt { error, retryable, retry_after: None }
+    }
+}
+
 impl Client {
     pub(super) async fn send(&self, request: HubRequest<'_>) -> Result<HubResponse, ServiceError> {
         let mut number = 0;
@@ -127,7 +124,8 @@ impl Client {
     ) -> Result<Response, ServiceError> {
         let no_response = |error| self.no_response(&error, &request).error;
         // The timeout of the request would include the body.
-        let response = timeout(request.timeout, self.builder(&request).send()).await;
+        let builder = self.builder(&request).await.map_err(|failed| failed.error)?;
+        let response = timeout(request.timeout, builder.send()).await;
         let silent =
             |_| ServiceError::Silent { hub: self.hub(), seconds: request.timeout.as_secs() };
         let response = response.map_err(silent)?.map_err(no_response)?;
@@ -136,29 +134,36 @@ impl Client {
             return Ok(response);
         }
         let body = response.bytes().await.map_err(no_response)?.to_vec();
-        Err(refused(status, &HubResponse { hub: self.hub(), headers, body }, &request).error)
+        let response = HubResponse { hub: self.hub(), headers, body };
+        Err(self.refused(status, &response, &request).error)
     }
 
     async fn try_once(&self, request: &HubRequest<'_>) -> Result<HubResponse, FailedAttempt> {
         let no_response = |error| self.no_response(&error, request);
-        let builder = self.builder(request).timeout(request.timeout);
+        let builder = self.builder(request).await?.timeout(request.timeout);
         let response = builder.send().await.map_err(no_response)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.bytes().await.map_err(no_response)?.to_vec();
         let response = HubResponse { hub: self.hub(), headers, body };
-        if status.is_success() { Ok(response) } else { Err(refused(status, &response, request)) }
+        match status.is_success() {
+            true => Ok(response),
+            false => Err(self.refused(status, &response, request)),
+        }
     }
 
-    fn builder(&self, request: &HubRequest<'_>) -> RequestBuilder {
+    async fn builder(&self, request: &HubRequest<'_>) -> Result<RequestBuilder, FailedAttempt> {
         let hub = self.hub();
         let HubRequest { path, query, .. } = request;
-        let version = match request.api {
-            RestApi::Hub => rest::API_VERSION,
-            RestApi::Provisioning => SERVICE_API_VERSION,
-        };
+        let version = request.api.version();
         let url = format!("https://{hub}{path}?api-version={version}{query}");
-        let mut builder =
-            self.http.request(request.method.clone(), url).header(AUTHORIZATION, self.token());
+        let authorization = match &self.credential {
+            ClientCredential::Policy(identity) => {
+                self.signed_by(identity, "", TOKEN_LIFETIME).to_string()
+            }
+            ClientCredential::Entra(tokens) => tokens.authorization(request.api).await?,
+        };
+        let builder = self.http.request(request.method.clone(), url);
+        let mut builder = builder.header(AUTHORIZATION, authorization);
         for (name, value) in &request.headers {
             builder = builder.header(*name, value);
         }
@@ -170,22 +175,46 @@ impl Client {
         if let Some(body) = &request.body {
             builder = builder.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
-        builder
-    }
-
-    fn token(&self) -> String {
-        self.sas_token("", TOKEN_LIFETIME).to_string()
+        Ok(builder)
     }
 
     /// Returns a SAS token with the permissions of the policy in the connection string, for
     /// `path` and all paths below it: `/devices/d1`, or an empty path for the whole hub.
-    /// Sends no request.
+    /// Returns `None` if the client has no policy. Sends no request.
     #[must_use]
-    pub fn sas_token(&self, path: &str, lifetime: Duration) -> SasToken {
+    pub fn sas_token(&self, path: &str, lifetime: Duration) -> Option<SasToken> {
+        match &self.credential {
+            ClientCredential::Policy(identity) => Some(self.signed_by(identity, path, lifetime)),
+            ClientCredential::Entra(_) => None,
+        }
+    }
+
+    fn signed_by(
+        &self,
+        identity: &ServiceConnectionString,
+        path: &str,
+        lifetime: Duration,
+    ) -> SasToken {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let expiry = now.saturating_add(lifetime).as_secs();
-        let identity = &self.identity;
         sign(&format!("{}{path}", self.hub()), Some(&identity.policy), &identity.key, expiry)
+    }
+
+    fn refused(
+        &self,
+        status: StatusCode,
+        refusal: &HubResponse,
+        request: &HubRequest<'_>,
+    ) -> FailedAttempt {
+        let failed = refused(status, refusal, request);
+        match &self.credential {
+            // The hints about keys would not fit.
+            ClientCredential::Entra(_) if status == StatusCode::UNAUTHORIZED => FailedAttempt {
+                error: ServiceError::AccessDenied(Box::new(failed.error)),
+                ..failed
+            },
+            _ => failed,
+        }
     }
 
     fn no_response(&self, error: &reqwest::Error, request: &HubRequest<'_>) -> FailedAttempt {
@@ -201,29 +230,6 @@ impl Client {
         };
         // A retry cannot make an untrusted certificate trusted.
         FailedAttempt { error, retryable: retryable && !untrusted, retry_after: None }
-    }
-}
-
-/// Returns the innermost cause of a `reqwest` error. If the cause is an untrusted certificate,
-/// also returns the reason.
-fn cause(error: &reqwest::Error) -> (String, Option<Distrust>) {
-    if let Some(reason) = trust::distrust(error) {
-        return (format!("its certificate {}", reason.text()), Some(reason));
-    }
-    let mut innermost: &(dyn Error + 'static) = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    (describe(innermost), None)
-}
-
-fn describe(error: &(dyn Error + 'static)) -> String {
-    match error.downcast_ref::<io::Error>().map(io::Error::kind) {
-        // The message of rustls refers to its own documentation, which does not help users.
-        Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
-            "connection closed before the response".to_owned()
-        }
-        _ => error.to_string(),
     }
 }
 
@@ -246,16 +252,4 @@ fn refused(status: StatusCode, refusal: &HubResponse, request: &HubRequest<'_>) 
         None => ServiceError::Hub { subject, response },
     };
     FailedAttempt { error, retryable, retry_after }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_closed_connection_is_described_without_a_link() {
-        let cut = io::Error::new(io::ErrorKind::UnexpectedEof, "peer closed connection: https://");
-        assert_eq!(describe(&cut), "connection closed before the response");
-        assert_eq!(describe(&io::Error::other("no route to host")), "no route to host");
-    }
 }

@@ -1,8 +1,8 @@
 //! The commands `behaviour-service enrollments` and `behaviour-service groups`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use behaviour_service::ProvisioningClient;
+use behaviour_service::{HostName, ProvisioningClient};
 use clap::{Args, Subcommand};
 use program::{candidates, note, say};
 use protocol::provisioning::RegistrationId;
@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::show::{self, OutputFormat};
 use crate::command_error::{CommandError, EnrollmentError};
 use crate::known_ids;
+use crate::sign_in::{Auth, SignIn, Target};
 use derive::DerivedKeys;
 use entry::{EnrollmentChange, EnrollmentOptions, GroupOptions, IndividualOptions};
 pub(crate) use registrations::{REGISTRATIONS_EXAMPLES, RegistrationsCommand};
@@ -62,12 +63,16 @@ pub(crate) struct ProvisioningIdentity {
     /// environment variable PROVISIONING_CONNECTION_STRING
     #[arg(long, env = "PROVISIONING_CONNECTION_STRING_FILE", value_name = "FILE", global = true)]
     provisioning_file: Option<PathBuf>,
+    /// The host name of the Device Provisioning Service, for all methods of --auth but key
+    #[arg(long, env = "PROVISIONING_SERVICE_HOST", value_name = "NAME", global = true)]
+    provisioning_host: Option<HostName>,
 }
 
 impl ProvisioningIdentity {
-    /// Returns the file with the connection string, if there is one.
-    pub(crate) fn file(&self) -> Option<&Path> {
-        self.provisioning_file.as_deref()
+    /// Returns the credentials.
+    pub(crate) fn sign_in(self, auth: Auth) -> SignIn {
+        let (host, file) = (self.provisioning_host, self.provisioning_file);
+        SignIn { target: Target::Provisioning, auth, host, file }
     }
 }
 

@@ -8,6 +8,7 @@ use program::{duration, say};
 use serde_json::json;
 
 use super::show::{self, OutputFormat};
+use crate::command_error::{CommandError, usage};
 
 /// Maximum lifetime of a token. A token cannot be revoked without a new key of the policy.
 const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -33,14 +34,21 @@ pub(super) fn print(
     SasArguments { path, ttl }: &SasArguments,
     client: &Client,
     show: OutputFormat,
-) {
-    let token = client.sas_token(path, *ttl);
+) -> Result<(), CommandError> {
+    let without_key = || {
+        usage("only the key of a policy signs SAS tokens").with_hint(
+            "use --auth key; Microsoft Entra ID issues access tokens, such as those of \
+             `az account get-access-token`",
+        )
+    };
+    let token = client.sas_token(path, *ttl).ok_or_else(without_key)?;
     match show.as_json {
         true => {
             show::json(&json!({"token": token.to_string(), "expiresAtUnix": token.expiry()}));
         }
         false => say(token),
     }
+    Ok(())
 }
 
 fn path(text: &str) -> Result<String, String> {

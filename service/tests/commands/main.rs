@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod certificates;
+mod entra;
 mod fleet;
 mod policies;
 mod provisioning;
