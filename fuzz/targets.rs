@@ -8,6 +8,8 @@
 mod arguments;
 #[path = "targets/cache_files.rs"]
 mod cache_files;
+#[path = "targets/provisioning.rs"]
+mod provisioning;
 
 use std::fmt::{Debug, Display};
 use std::path::Path;
@@ -36,12 +38,13 @@ use serde_json::{Map, Value};
 
 pub(crate) use arguments::arguments;
 pub(crate) use cache_files::cache_files;
+pub(crate) use provisioning::{access_tokens, certificates, provisioning};
 
 /// Name of a target and of its corpus, and its function.
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub(crate) const TARGETS: [Target; 22] = [
+pub(crate) const TARGETS: [Target; 25] = [
     ("topics", topics),
     ("connection_strings", connection_strings),
     ("sas", sas),
@@ -60,6 +63,9 @@ pub(crate) const TARGETS: [Target; 22] = [
     ("cache_files", cache_files),
     ("bulk", bulk),
     ("faults", faults),
+    ("provisioning", provisioning),
+    ("certificates", certificates),
+    ("access_tokens", access_tokens),
     ("mqtt5", mqtt5),
     ("configurations", configurations),
     ("jobs", jobs),
