@@ -19,7 +19,7 @@
 //! # }
 //! ```
 //!
-//! The hub is not meant for production: it has one node, no quotas and no message routing.
+//! The hub is not for production: it has no quotas, message routing or messages to devices.
 //!
 //! # Layout
 //!
@@ -32,8 +32,7 @@
 //! * `endpoints`: the host names, and the clients that each of them serves.
 //! * `entra`, `entra_api`: the directory, which issues access tokens, and its paths over HTTPS.
 //! * `events`: events for listeners, each with a bounded queue.
-//! * `faults`: fault injection.
-//! * `fuzzing`: entry points for fuzzing.
+//! * `faults`, `fuzzing`: fault injection, and entry points for fuzzing.
 //! * `jobs`: jobs on many devices.
 //! * `refusal`: refused requests without a documented code.
 //! * `stamps`: timestamps and tracking ids.
@@ -51,8 +50,7 @@
 //! * `rest`: the REST API for services.
 //! * `peer`: the client of a connection.
 //! * `provisioning`, `provisioning_api`: the Device Provisioning Service, and over HTTPS.
-//! * `websocket`, `listener`: MQTT over WebSocket; TLS and protocol detection.
-//! * `sockets`: opening of the ports.
+//! * `websocket`, `listener`, `sockets`: MQTT over WebSocket; TLS and protocols; open ports.
 
 mod body;
 mod ca;
