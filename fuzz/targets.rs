@@ -8,6 +8,8 @@
 mod arguments;
 #[path = "targets/cache_files.rs"]
 mod cache_files;
+#[path = "targets/oci.rs"]
+mod oci;
 #[path = "targets/provisioning.rs"]
 mod provisioning;
 
@@ -38,13 +40,14 @@ use serde_json::{Map, Value};
 
 pub(crate) use arguments::arguments;
 pub(crate) use cache_files::cache_files;
+pub(crate) use oci::{bundles, manifests, references, registry_credentials};
 pub(crate) use provisioning::{access_tokens, certificates, provisioning};
 
 /// Name of a target and of its corpus, and its function.
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub(crate) const TARGETS: [Target; 25] = [
+pub(crate) const TARGETS: [Target; 29] = [
     ("topics", topics),
     ("connection_strings", connection_strings),
     ("sas", sas),
@@ -69,7 +72,11 @@ pub(crate) const TARGETS: [Target; 25] = [
     ("mqtt5", mqtt5),
     ("configurations", configurations),
     ("jobs", jobs),
+    ("references", references),
+    ("manifests", manifests),
+    ("bundles", bundles),
     ("credentials", credentials),
+    ("registry_credentials", registry_credentials),
 ];
 
 /// Asserts that a parsed value is displayed as text that parses to the same value.

@@ -45,6 +45,13 @@ impl Bundle {
     pub fn new(json: Vec<u8>) -> Bundle {
         Bundle { digest: Digest::of(&json), json }
     }
+
+    /// Returns the id of the key that the bundle names, which proves nothing; `None` for a
+    /// malformed bundle.
+    #[must_use]
+    pub fn key_id(&self) -> Option<String> {
+        bundle::named_key(&self.json)
+    }
 }
 
 /// A valid signature.

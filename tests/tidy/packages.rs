@@ -33,7 +33,10 @@ pub(super) const PACKAGES: &[Package] = &[
     Package { folder: "host", below: &["json", "oci", "plugin", "program", "protocol", "trust"] },
     Package { folder: "hub", below: &["json", "program", "protocol", "trust"] },
     Package { folder: "service", below: &["json", "program", "protocol", "trust"] },
-    Package { folder: "behaviour", below: &["json", "plugin", "program", "protocol", "trust"] },
+    Package {
+        folder: "behaviour",
+        below: &["json", "oci", "plugin", "program", "protocol", "trust"],
+    },
     Package { folder: "guest-reboot", below: &[] },
     Package { folder: "guest-reboot/real", below: &[] },
     Package { folder: "tutorial", below: &[] },

@@ -143,6 +143,12 @@ pub(super) fn verify<'a>(
     Ok((key, statement::read(&payload, digest)?))
 }
 
+/// Returns the id of the key that a bundle names.
+pub(super) fn named_key(text: &[u8]) -> Option<String> {
+    let bundle: BundleText = strict::object(text, MAX_BUNDLE_BYTES).ok()?;
+    Some(excerpt(&bundle.verification_material.public_key?.hint))
+}
+
 /// Returns the text of a bundle with a signature of `digest`.
 pub(super) fn sign(
     key: &PrivateKey,

@@ -219,6 +219,12 @@ impl PrivateKey {
         PrivateKey::from_pkcs8(der.secret_pkcs8_der())
     }
 
+    /// Returns a private key in PKCS#8 (DER) as a PEM text.
+    #[must_use]
+    pub fn pem_of_pkcs8(der: &[u8]) -> String {
+        pem("PRIVATE KEY", der)
+    }
+
     /// Parses a private key in PKCS#8 (DER).
     pub fn from_pkcs8(der: &[u8]) -> Result<PrivateKey, KeyError> {
         let random = SystemRandom::new();
@@ -254,7 +260,7 @@ impl fmt::Debug for PrivateKey {
 }
 
 /// Returns a PEM text with lines of 64 characters (RFC 7468).
-pub(crate) fn pem(label: &str, der: &[u8]) -> String {
+fn pem(label: &str, der: &[u8]) -> String {
     let encoded = STANDARD.encode(der);
     let mut text = format!("-----BEGIN {label}-----\n");
     for line in encoded.as_bytes().chunks(64) {

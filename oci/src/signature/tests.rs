@@ -94,7 +94,7 @@ fn our_signatures_are_valid_with_their_annotations() {
     let annotations = BTreeMap::from([("release".to_owned(), "7".to_owned())]);
     for kind in [KeyType::P256, KeyType::Ed25519] {
         let (signer, der) = PrivateKey::generate(kind).unwrap();
-        let pem = key::pem("PRIVATE KEY", &der);
+        let pem = PrivateKey::pem_of_pkcs8(&der);
         let again = PrivateKey::from_pem(pem.as_bytes()).unwrap();
         assert_eq!(again.public_key(), signer.public_key());
         let bundle = sign(&again, &signed(), &annotations).unwrap();
