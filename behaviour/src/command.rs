@@ -6,12 +6,19 @@ mod check;
 mod component;
 mod error;
 mod event_line;
+mod fetch;
+mod image;
+mod inspect;
+mod keygen;
 mod new;
 mod paint;
 mod progress;
+mod publish;
 mod setup;
+mod sign;
 mod test;
 mod values;
+mod verify;
 mod watch;
 
 use std::io::Write;
@@ -29,6 +36,12 @@ pub(crate) enum Command {
     Check(check::Check),
     Test(test::Test),
     Watch(watch::Watch),
+    Publish(publish::Publish),
+    Fetch(fetch::Fetch),
+    Inspect(inspect::Inspect),
+    Keygen(keygen::Keygen),
+    Sign(sign::Sign),
+    Verify(verify::Verify),
     Completions(Completions),
 }
 
@@ -43,6 +56,12 @@ impl Command {
             Command::Check(check) => check.run(),
             Command::Test(test) => test.run(),
             Command::Watch(watch) => watch.run(),
+            Command::Publish(publish) => publish.run(),
+            Command::Fetch(fetch) => fetch.run(),
+            Command::Inspect(inspect) => inspect.run(),
+            Command::Keygen(keygen) => keygen.run(),
+            Command::Sign(sign) => sign.run(),
+            Command::Verify(verify) => verify.run(),
             Command::Completions(completions) => {
                 completions.print("behaviour");
                 Ok(ExitCode::SUCCESS)

@@ -1,6 +1,6 @@
 //! The command `behaviour check`.
 
-mod compare;
+pub(super) mod compare;
 mod meaning;
 
 use std::collections::BTreeSet;
@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use behaviour::desk::{DeskError, compile, engine, name};
-use plugin::{Capability, Engine, FileFormat, Inspection, Limits, LoadError, PluginSettings};
+use plugin::{
+    Capability, Compiled, Engine, FileFormat, Inspection, Limits, LoadError, PluginSettings,
+};
 use program::Progress;
 use serde_json::{Value, json};
 
@@ -54,8 +56,11 @@ pub(crate) struct Check {
 }
 
 /// A component's file and the results of its inspection.
-struct CheckedFile<'a> {
+pub(super) struct CheckedFile<'a> {
+    /// The name in messages: a path or the reference of an image.
     file: &'a Path,
+    /// The name of the plugin.
+    name: String,
     inspection: Inspection,
     loads: Result<(), LoadError>,
 }
@@ -98,21 +103,39 @@ impl Check {
     fn inspect<'a>(&self, engine: &Engine, file: &'a Path) -> Result<CheckedFile<'a>, DeskError> {
         let _progress = Progress::new(&format!("compiling {}", file.display()));
         let (bytes, compiled) = compile(engine, file)?;
+        CheckedFile::of(engine, file, &name(file), &bytes, &compiled, Some(&self.capability))
+    }
+}
+
+impl<'a> CheckedFile<'a> {
+    /// Inspects and loads a component with the granted capabilities; `None` grants all that it
+    /// imports.
+    pub(super) fn of(
+        engine: &Engine,
+        file: &'a Path,
+        name: &str,
+        bytes: &[u8],
+        compiled: &Compiled,
+        granted: Option<&[Capability]>,
+    ) -> Result<CheckedFile<'a>, DeskError> {
         let load = |source| DeskError::Load { file: file.to_owned(), source };
-        let settings = PluginSettings {
-            capabilities: self.capability.iter().copied().collect(),
-            ..PluginSettings::default()
+        let inspection = engine.inspect(bytes, compiled).map_err(load)?;
+        let capabilities = match granted {
+            Some(granted) => granted.iter().copied().collect(),
+            None => inspection.capabilities(),
         };
-        Ok(CheckedFile {
-            file,
-            inspection: engine.inspect(&bytes, &compiled).map_err(load)?,
-            loads: engine.plugin(&name(file), &compiled, settings).map(drop),
-        })
+        let settings = PluginSettings { capabilities, ..PluginSettings::default() };
+        let loads = engine.plugin(name, compiled, settings).map(drop);
+        Ok(CheckedFile { file, name: name.to_owned(), inspection, loads })
+    }
+
+    pub(super) fn inspection(&self) -> &Inspection {
+        &self.inspection
     }
 }
 
 impl CheckedFile<'_> {
-    fn print(&self) {
+    pub(super) fn print(&self) {
         let inspection = &self.inspection;
         print_line(&format!(
             "{}: {}, {}",
@@ -140,7 +163,7 @@ impl CheckedFile<'_> {
                 |line| {
                     format!(
                         "A host would load it with this line under [plugins.{}]: {line}",
-                        name(self.file)
+                        self.name
                     )
                 },
             ));
@@ -149,7 +172,7 @@ impl CheckedFile<'_> {
 
     /// Returns the error that a host would report instead of loading the component. Returns
     /// `None` if a host would load it.
-    fn refusal(self) -> Option<CommandError> {
+    pub(super) fn refusal(self) -> Option<CommandError> {
         let hint = self.hint();
         let refusal = CommandError::from(anyhow::Error::from(self.loads.err()?));
         Some(match hint {
@@ -158,7 +181,7 @@ impl CheckedFile<'_> {
         })
     }
 
-    fn to_json(&self) -> Value {
+    pub(super) fn to_json(&self) -> Value {
         let inspection = &self.inspection;
         let error = self.loads.as_ref().err();
         json!({
@@ -184,7 +207,7 @@ impl CheckedFile<'_> {
         })
     }
 
-    fn capabilities(&self) -> Vec<&'static str> {
+    pub(super) fn capabilities(&self) -> Vec<&'static str> {
         self.inspection.capabilities().into_iter().map(Capability::name).collect()
     }
 
@@ -202,7 +225,7 @@ impl CheckedFile<'_> {
         match (error, self.line_to_add()) {
             (LoadError::NotGranted { capability: Some(_), .. }, Some(line)) => Some(format!(
                 "add `{line}` under [plugins.{}] in host.toml to grant this",
-                name(self.file)
+                self.name
             )),
             _ => error.hint().map(str::to_owned),
         }

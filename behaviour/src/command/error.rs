@@ -2,6 +2,10 @@
 
 use behaviour::desk::DeskError;
 use behaviour::{BuildError, CreateError};
+use oci::artifact::MetadataError;
+use oci::registry::ClientError;
+use oci::signature::{KeyError, Refusal, SignError};
+use oci::{ManifestError, SourceError};
 use program::{Classify, ExitKind, note};
 use protocol::twin::PatchError;
 
@@ -17,6 +21,8 @@ pub(crate) enum FailureKind {
     Usage,
     /// A component that cannot be built, or that a host would not load.
     NotLoaded,
+    /// An image that is not signed by a trusted key.
+    NotTrusted,
 }
 
 impl ExitKind for FailureKind {
@@ -25,6 +31,7 @@ impl ExitKind for FailureKind {
             FailureKind::Other => 1,
             FailureKind::Usage => 2,
             FailureKind::NotLoaded => 3,
+            FailureKind::NotTrusted => 4,
         }
     }
 
@@ -33,6 +40,7 @@ impl ExitKind for FailureKind {
             FailureKind::Other => "other",
             FailureKind::Usage => "usage",
             FailureKind::NotLoaded => "not-loaded",
+            FailureKind::NotTrusted => "not-trusted",
         }
     }
 }
@@ -56,6 +64,37 @@ impl Classify<BuildError> for FailureKind {
 impl Classify<DeskError> for FailureKind {
     fn hint(error: &DeskError) -> Option<String> {
         error.hint()
+    }
+}
+
+impl Classify<SourceError> for FailureKind {
+    fn hint(error: &SourceError) -> Option<String> {
+        error.hint()
+    }
+}
+
+impl Classify<ClientError> for FailureKind {}
+
+impl Classify<KeyError> for FailureKind {
+    fn hint(error: &KeyError) -> Option<String> {
+        error.hint().map(str::to_owned)
+    }
+}
+
+impl Classify<SignError> for FailureKind {}
+
+impl Classify<ManifestError> for FailureKind {}
+
+impl Classify<MetadataError> for FailureKind {}
+
+impl Classify<Refusal> for FailureKind {
+    fn classify(_: &Refusal) -> FailureKind {
+        FailureKind::NotTrusted
+    }
+
+    fn hint(error: &Refusal) -> Option<String> {
+        matches!(error, Refusal::Unsigned(_))
+            .then(|| "`behaviour sign REF --key FILE` adds a signature".to_owned())
     }
 }
 

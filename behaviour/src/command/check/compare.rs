@@ -49,7 +49,7 @@ impl Comparison {
     }
 }
 
-pub(super) fn print(first: &CheckedFile<'_>, second: &CheckedFile<'_>) {
+pub(in crate::command) fn print(first: &CheckedFile<'_>, second: &CheckedFile<'_>) {
     let Comparison { may, imports, exports } = Comparison::of(first, second);
     print_line(&format!("{} -> {}", first.file.display(), second.file.display()));
     let row = |what: &str, names: &NameDiff| {
@@ -77,7 +77,7 @@ pub(super) fn print(first: &CheckedFile<'_>, second: &CheckedFile<'_>) {
     }
 }
 
-pub(super) fn to_json(first: &CheckedFile<'_>, second: &CheckedFile<'_>) -> Value {
+pub(in crate::command) fn to_json(first: &CheckedFile<'_>, second: &CheckedFile<'_>) -> Value {
     let Comparison { may, imports, exports } = Comparison::of(first, second);
     json!({
         "first": first.to_json(),
