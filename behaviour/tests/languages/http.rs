@@ -28,6 +28,20 @@ fn check_changed(language: Language, change: impl FnOnce(&Path)) {
         panic!("{language}: {error}\n{}", error.output().unwrap_or_default())
     });
     expect_cases(&built.path, &plugin.join("cases"));
+    expect_no_trap(language, &built.path);
+}
+
+/// Checks that a response that is not text ends in an error, not in a trap.
+fn expect_no_trap(language: Language, component: &Path) {
+    let url = "https://api.example.com/weather";
+    let exchange = json!({ "request": { "url": url }, "response": { "body_base64": "//4=" } });
+    let case = json!({ "method": "fetch", "payload": url, "http": [exchange] });
+    let case: cases::Case = serde_json::from_value(case).unwrap();
+    let engine = engine(0).unwrap();
+    let (_, compiled) = compile(&engine, component).unwrap();
+    let verdict = case.run(&engine, "plugin", &compiled).unwrap();
+    let error = verdict.steps[0].outcome.answer.as_ref().unwrap_err();
+    assert!(["refused", "bad-answer"].contains(&error.code()), "{language}: {error:?}");
 }
 
 macro_rules! languages_with_http {

@@ -60,6 +60,7 @@ pub(super) fn outcome(error: Option<&CallError>) -> CallOutcome {
         Some(CallError::HostFault(_)) => CallOutcome::HostFault,
         Some(
             CallError::AnswerNotJson(_)
+            | CallError::AnswerNotText
             | CallError::AnswerTooLarge { .. }
             | CallError::AnswerStatus(_),
         ) => CallOutcome::BadAnswer,

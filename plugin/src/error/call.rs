@@ -61,6 +61,9 @@ pub enum CallError {
     /// An answer that is not JSON, which was dropped.
     #[error("answer {0}")]
     AnswerNotJson(JsonError),
+    /// A result with a string that is not UTF-8, which was dropped.
+    #[error("answer has a string that is not UTF-8")]
+    AnswerNotText,
     /// An answer above `answer_bytes`, which was dropped.
     #[error("answer has {bytes} bytes; {limit_bytes} are allowed")]
     AnswerTooLarge {
@@ -120,6 +123,7 @@ impl CallError {
             CallError::Trapped(_) => (500, "trapped"),
             CallError::HostFault(_) => (500, "host-fault"),
             CallError::AnswerNotJson(_)
+            | CallError::AnswerNotText
             | CallError::AnswerTooLarge { .. }
             | CallError::AnswerStatus(_) => (502, "bad-answer"),
         }

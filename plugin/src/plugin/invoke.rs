@@ -17,6 +17,7 @@ use json::Json;
 use std::any::Any;
 use std::io;
 use std::panic::AssertUnwindSafe;
+use std::str::Utf8Error;
 use std::time::Duration;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
@@ -283,6 +284,10 @@ fn execution_error(error: &wasmtime::Error, state: &CallState, time_limit: Durat
     }
     if let Some(exceeded) = error.downcast_ref::<LimitExceeded>() {
         return CallError::Trapped(exceeded.to_string());
+    }
+    // An argument of an import has a backtrace, a result does not.
+    if error.is::<Utf8Error>() && !error.is::<WasmBacktrace>() {
+        return CallError::AnswerNotText;
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => CallError::DeadlineExceeded(time_limit),

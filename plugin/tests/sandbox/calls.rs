@@ -42,6 +42,7 @@ async fn each_kind_of_bad_answer_has_its_own_error() {
     for (method, message) in [
         ("deep", "answer is nested too deep: more than 100 levels"),
         ("pair", "answer has half of a surrogate pair"),
+        ("raw", "answer has a string that is not UTF-8"),
     ] {
         let error = call(&plugin, method).await.unwrap_err();
         assert_eq!((error.status(), error.code()), (502, "bad-answer"));

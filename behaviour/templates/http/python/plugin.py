@@ -28,4 +28,7 @@ class Methods(wit_world.exports.Methods):
         except Err as error:  # its value is a case of `request-error` in wit/http.wit
             raise Err(MethodError_Failed(error.value.value))
         # The body must be JSON, since it is the answer's payload.
-        return Response(response.status, response.body.decode())
+        try:
+            return Response(response.status, response.body.decode())
+        except UnicodeDecodeError:
+            raise Err(MethodError_Failed("the response is not text"))
