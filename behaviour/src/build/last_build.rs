@@ -48,6 +48,9 @@ struct BuildRecord {
     generated: Digests,
     /// The digest of the component.
     component: String,
+    /// The stamp of the component's file. If the file has it, its digest need not be computed,
+    /// which takes a third of the time of a command with a component of 18 MB.
+    component_stamp: Option<String>,
 }
 
 impl BuildInputs {
@@ -80,8 +83,10 @@ impl BuildInputs {
             && record.files == self.files
             && record.others == others
             && record.generated == self.generated();
+        let stamp = self.component_stamp();
         let component = is_unchanged.then(|| fs::read(self.component_file()).ok()).flatten()?;
-        (digest(&component) == record.component).then_some(component)
+        let is_untouched = stamp.is_some() && stamp == record.component_stamp;
+        (is_untouched || digest(&component) == record.component).then_some(component)
     }
 
     /// Records a finished build. `tool_inputs` are the files that the tools have read.
@@ -96,6 +101,7 @@ impl BuildInputs {
             generated: self.generated(),
             others: others.map(|path| (path.clone(), digest_of(&path))).collect(),
             component: digest(component),
+            component_stamp: self.component_stamp(),
             tools: self.tools.clone(),
             files: self.files.clone(),
         };
@@ -117,6 +123,10 @@ impl BuildInputs {
 
     fn generated(&self) -> Digests {
         digests_below(&self.project.join(glue::FOLDER), &[])
+    }
+
+    fn component_stamp(&self) -> Option<String> {
+        FileStamp::at(&self.component_file()).map(|stamp| format!("{stamp:?}"))
     }
 
     fn record_file(&self) -> PathBuf {
