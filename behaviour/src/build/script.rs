@@ -133,15 +133,35 @@ fn author_name(context: &BuildContext<'_>, source: &Path) -> Option<String> {
     Some(name.to_string_lossy().into_owned())
 }
 
-/// Replaces the bundler's tip to bundle for Node, whose modules a plugin does not have.
+/// Replaces the bundler's tips about an unresolved import: to bundle for Node, whose modules a
+/// plugin does not have, and to mark the import as external, which no component can contain.
 fn without_tip(error: BuildError) -> BuildError {
     let BuildError::NotCompiled { name, output } = error else { return error };
-    let lines = output.lines().map(|line| match line.contains("--platform=node") {
-        true => "  A plugin has no modules of Node.",
-        false => line,
+    BuildError::NotCompiled { name, output: with_own_tips(&output) }
+}
+
+fn with_own_tips(output: &str) -> String {
+    let paragraphs = output.split("\n\n").map(|paragraph| {
+        let missing = paragraph.trim_start().strip_prefix("You can mark the path \"");
+        match missing.and_then(|rest| rest.split('"').next()) {
+            _ if paragraph.contains("--platform=node") => {
+                "  A plugin has no modules of Node.".to_owned()
+            }
+            Some(path) => format!(
+                "  To add a package to the plugin, run `npm install {}` in the plugin's folder. A \
+                 package\n  that uses modules of Node does not work.",
+                package(path)
+            ),
+            None => paragraph.to_owned(),
+        }
     });
-    let output = lines.collect::<Vec<_>>().join("\n");
-    BuildError::NotCompiled { name, output }
+    paragraphs.collect::<Vec<_>>().join("\n\n")
+}
+
+/// Returns the name of the package in the path of an import: `@scope/name` or `name`.
+fn package(path: &str) -> String {
+    let parts = if path.starts_with('@') { 2 } else { 1 };
+    path.split('/').take(parts).collect::<Vec<_>>().join("/")
 }
 
 /// Returns the absolute form of a path, without `..`.
@@ -153,6 +173,19 @@ fn absolute(folder: &Path, path: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_tip_for_a_missing_package_is_to_install_it() {
+        let output = "X [ERROR] Could not resolve \"@a/b/c\"\n\n    plugin.js:1:7:\n\n  You can mark the \
+                      path \"@a/b/c\" as external to exclude it\n  from the bundle.\n\n1 error";
+        let own = with_own_tips(output);
+        assert!(
+            own.starts_with("X [ERROR] Could not resolve \"@a/b/c\"\n\n    plugin.js:1:7:\n\n")
+        );
+        assert!(own.contains("run `npm install @a/b` in the plugin's folder"), "{own}");
+        assert!(own.ends_with("\n\n1 error") && !own.contains("external"), "{own}");
+        assert_eq!(package("lodash/fp"), "lodash");
+    }
 
     #[test]
     fn a_bundle_does_not_contain_the_paths_of_its_files() {

@@ -48,6 +48,13 @@ fn a_guest_in_javascript_is_not_told_to_use_the_modules_of_node() {
     assert!(error.to_string().ends_with("[ERROR] Could not resolve \"fs\""), "{error}");
     let output = error.output().unwrap();
     assert!(output.contains("A plugin has no modules of Node.") && !output.contains("--platform"));
+    fs::write(dir.join("plugin.js"), "import 'lodash/fp';\nexport const methods = {};\n").unwrap();
+    let error = build(&dir, &options).unwrap_err();
+    let output = error.output().unwrap();
+    assert!(
+        output.contains("run `npm install lodash`") && !output.contains("external"),
+        "{output}"
+    );
 }
 
 /// A project keeps the WIT with which it was created.
