@@ -1,5 +1,5 @@
 //! Conformance tests with Microsoft's unmodified Python SDKs for devices and for services, and
-//! with the Node SDKs of the Device Provisioning Service. The clients of MQTT 5 are paho-mqtt 2
+//! with the Node SDKs for services and of the Device Provisioning Service. The clients of MQTT 5 are paho-mqtt 2
 //! and MQTT.js. They and the SDKs are installed from PyPI into a
 //! virtual environment, and from npm.
 //!
@@ -12,10 +12,12 @@ mod device;
 mod device_failures;
 mod device_with_our_service;
 mod mqtt5;
+mod node_fleet;
 mod node_provisioning;
 mod node_sdk;
 mod provisioning;
 mod script;
 mod sdk;
 mod service;
+mod service_fleet;
 mod service_registry;

@@ -1,4 +1,4 @@
-//! The official Node SDKs of the Device Provisioning Service and the script that uses them.
+//! The official Node SDKs and the scripts that use them.
 //!
 //! The first test that needs the SDKs installs them from npm below the target directory.
 
@@ -18,6 +18,7 @@ const MANIFEST: &str = include_str!("node/package.json");
 const LOCK: &str = include_str!("node/package-lock.json");
 const PROVISIONING: &str = "provisioning.js";
 const MQTT5: &str = "mqtt5.js";
+const FLEET: &str = "fleet.js";
 
 /// The installed SDKs.
 #[derive(Clone, Copy)]
@@ -61,6 +62,20 @@ impl NodeSdk {
         self.start(MQTT5, &environment(rig)).await
     }
 
+    /// Starts a script with a service that manages the fleet of the rig's hub.
+    pub(super) async fn fleet(self, rig: &Running) -> Script {
+        let hub = rig.hub();
+        let identity = hub.service_connection_string();
+        let host = identity.host.name().parse().unwrap();
+        let identity = ServiceConnectionString { host, ..identity };
+        let environment = [
+            ("NODE_EXTRA_CA_CERTS", rig.ca_file().to_str().unwrap().to_owned()),
+            ("HUB_HTTPS_PORT", hub.https_port().to_string()),
+            ("IOTHUB_CONNECTION_STRING", identity.to_text_with_key()),
+        ];
+        self.start(FLEET, &environment).await
+    }
+
     async fn start(self, script: &str, environment: &[(&str, String)]) -> Script {
         let script = self.folder.join(script);
         let mut script = Script::start(Path::new("node"), &[], &script, environment);
@@ -81,7 +96,7 @@ fn prepare() -> Result<PathBuf, String> {
         let arguments = ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"];
         run(Command::new("npm").args(arguments).current_dir(folder)).map(drop)
     })?;
-    for script in [PROVISIONING, MQTT5] {
+    for script in [PROVISIONING, MQTT5, FLEET] {
         let source = scripts().join("node").join(script);
         fs::copy(source, folder.join(script)).map_err(|e| format!("{script}: {e}"))?;
     }

@@ -1,17 +1,29 @@
-"""A service that uses the official SDK. Each command is a call of its registry manager.
+"""A service that uses the official SDK. Each command is a call of one of its managers.
 
 REQUESTS_CA_BUNDLE makes the SDK's HTTP library trust the hub's certificate.
 """
 
 import os
 
-from azure.iot.hub import IoTHubRegistryManager
-from azure.iot.hub.models import CloudToDeviceMethod, QuerySpecification, Twin, TwinProperties
+from azure.iot.hub import IoTHubConfigurationManager, IoTHubJobManager, IoTHubRegistryManager
+from azure.iot.hub.models import (
+    CloudToDeviceMethod,
+    Configuration,
+    ConfigurationContent,
+    ConfigurationQueriesTestInput,
+    JobRequest,
+    QuerySpecification,
+    Twin,
+    TwinProperties,
+)
 from msrest.exceptions import HttpOperationError
 
 from lines import commands, say
 
-hub = IoTHubRegistryManager.from_connection_string(os.environ["IOTHUB_CONNECTION_STRING"])
+IDENTITY = os.environ["IOTHUB_CONNECTION_STRING"]
+hub = IoTHubRegistryManager.from_connection_string(IDENTITY)
+configurations = IoTHubConfigurationManager.from_connection_string(IDENTITY)
+jobs = IoTHubJobManager.from_connection_string(IDENTITY)
 
 
 def invoke(device, method, **options):
@@ -65,9 +77,67 @@ def delete_device(device, etag=None):
     hub.delete_device(device, etag)
 
 
+def configuration(id, target, priority, content, etag=None):
+    content = ConfigurationContent(device_content=content)
+    return Configuration(id=id, content=content, target_condition=target, priority=priority)
+
+
+def create_configuration(**fields):
+    return configurations.create_configuration(configuration(**fields)).as_dict()
+
+
+def update_configuration(etag, **fields):
+    return configurations.update_configuration(configuration(**fields), etag).as_dict()
+
+
+def get_configuration(id):
+    return configurations.get_configuration(id).as_dict()
+
+
+def get_configurations():
+    return [found.as_dict() for found in configurations.get_configurations()]
+
+
+def delete_configuration(id):
+    configurations.delete_configuration(id)
+
+
+def test_queries(target, queries):
+    queries = ConfigurationQueriesTestInput(target_condition=target, custom_metric_queries=queries)
+    return configurations.test_configuration_queries(queries).as_dict()
+
+
+def create_twin_job(id, condition, tags):
+    update = Twin(etag="*", tags=tags)
+    request = JobRequest(job_id=id, type="scheduleUpdateTwin", update_twin=update, query_condition=condition)
+    return jobs.create_scheduled_job(id, request).as_dict()
+
+
+def create_method_job(id, condition, method, start):
+    method = CloudToDeviceMethod(method_name=method)
+    request = JobRequest(
+        job_id=id,
+        type="scheduleDeviceMethod",
+        cloud_to_device_method=method,
+        query_condition=condition,
+        start_time=start,
+    )
+    return jobs.create_scheduled_job(id, request).as_dict()
+
+
+def get_job(id):
+    return jobs.get_scheduled_job(id).as_dict()
+
+
+def cancel_job(id):
+    return jobs.cancel_scheduled_job(id).as_dict()
+
+
 CALLS = [
     invoke, get_twin, update_twin, replace_twin, query,
     create_device, get_device, get_devices, update_device, delete_device,
+    create_configuration, update_configuration, get_configuration, get_configurations,
+    delete_configuration, test_queries, create_twin_job, create_method_job, get_job, cancel_job,
 ]  # fmt: skip
 BY_NAME = {call.__name__: call for call in CALLS}
 
