@@ -51,8 +51,22 @@ pub struct HubConfig {
     /// Topics to which devices of MQTT 5 can publish device-to-cloud messages, in addition to
     /// those of the profile.
     pub custom_topics: Vec<CustomTopic>,
+    /// Connections on which the explorer page is served.
+    pub explorer: ExplorerAccess,
     /// Maximum number of open connections.
     pub max_connections: usize,
+}
+
+/// Connections on which the explorer page is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ExplorerAccess {
+    /// Connections from this machine.
+    #[default]
+    Loopback,
+    /// All connections. Users still have to sign in.
+    Any,
+    /// None.
+    Off,
 }
 
 impl Default for HubConfig {
@@ -72,6 +86,7 @@ impl Default for HubConfig {
             evaluate_every: Duration::from_secs(1),
             profile: None,
             custom_topics: Vec::new(),
+            explorer: ExplorerAccess::default(),
             max_connections: 50_000,
         }
     }

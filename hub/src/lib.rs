@@ -31,7 +31,7 @@
 //! * `custom_topic`: custom topics of device-to-cloud messages.
 //! * `endpoints`: the host names, and the clients that each of them serves.
 //! * `entra`, `entra_api`: the directory, which issues access tokens, and its paths over HTTPS.
-//! * `events`: events for listeners, each with a bounded queue.
+//! * `events`, `explorer`: events for listeners; the page for browsers.
 //! * `faults`, `fuzzing`: fault injection, and entry points for fuzzing.
 //! * `jobs`: jobs on many devices.
 //! * `refusal`: refused requests without a documented code.
@@ -46,9 +46,8 @@
 //! * `sessions`: registry of live sessions.
 //! * `methods`: direct methods in flight.
 //! * `session`: a single MQTT connection.
-//! * `body`: bodies of HTTP requests.
+//! * `body`, `peer`: bodies of HTTP requests; the client of a connection.
 //! * `rest`: the REST API for services.
-//! * `peer`: the client of a connection.
 //! * `provisioning`, `provisioning_api`: the Device Provisioning Service, and over HTTPS.
 //! * `websocket`, `listener`, `sockets`: MQTT over WebSocket; TLS and protocols; open ports.
 
@@ -63,6 +62,7 @@ mod endpoints;
 mod entra;
 mod entra_api;
 mod events;
+mod explorer;
 mod faults;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -104,7 +104,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use ca::CaError;
-pub use config::{HubConfig, StartError};
+pub use config::{ExplorerAccess, HubConfig, StartError};
 pub use custom_topic::{CustomTopic, CustomTopicError};
 pub use entra::Directory;
 pub use faults::{Effect, Fault, FaultError, Faults, Forget, Refused, Step};
@@ -115,7 +115,8 @@ pub use telemetry::TelemetryMessage;
 use ca::Authority;
 use credentials::Credentials;
 use endpoints::{Endpoints, local};
-use listener::{Greeting, Listener};
+use explorer::Explorer;
+use listener::Listener;
 use methods::Methods;
 use policy::OWNER_POLICY;
 use provisioning::ProvisioningSettings;
@@ -123,7 +124,7 @@ use provisioning_api::ProvisioningApi;
 use rest::Rest;
 use session::SessionContext;
 use sessions::{Ending, Sessions};
-use sockets::{bind, bind_ipv6};
+use sockets::Sockets;
 use state::State;
 use trusted::device_authorities;
 use websocket::HubTasks;
@@ -141,6 +142,7 @@ pub struct Hub {
     faults: Arc<Faults>,
     telemetry: broadcast::Sender<TelemetryMessage>,
     provisioning: Arc<Provisioning>,
+    explorer: Arc<Explorer>,
     ca_pem: String,
     mqtt_port: u16,
     https_port: u16,
@@ -152,27 +154,16 @@ pub struct Hub {
 impl Hub {
     /// Opens the ports and serves them until the hub is stopped or dropped.
     pub async fn start(config: HubConfig) -> Result<Hub, StartError> {
-        let HubConfig { address, mqtt_port, https_port, connect_port, data, .. } = config;
-        let endpoints = Endpoints::of_hub(address, config.host_names);
+        let Sockets { sockets, mqtt_port, https_port, connect_port } =
+            Sockets::open(&config).await?;
+        let endpoints = Endpoints::of_hub(config.address, config.host_names);
         let names = endpoints.names();
-        let state = State::open(data.as_deref(), names.clone())?;
-        let authority = Authority::open(config.ca_folder.as_deref().or(data.as_deref()))?;
+        let state = State::open(config.data.as_deref(), names.clone())?;
+        let authority = Authority::open(config.ca_folder.as_deref().or(config.data.as_deref()))?;
         let authority = Arc::new(authority);
         let authorities = device_authorities(&config.device_ca_files, &authority)?;
         let tls = TlsAcceptor::from(Arc::new(authority.server_config(&names)?));
-
-        let (mqtt, mqtt_port) = bind(address, mqtt_port, "MQTT").await?;
-        let (https, https_port) = bind(address, https_port, "HTTPS").await?;
-        let mut sockets = vec![(mqtt, Greeting::Tls), (https, Greeting::Tls)];
-        let mut connect = None;
-        if let Some(port) = connect_port {
-            let (socket, port) = bind(address, port, "CONNECT").await?;
-            sockets.push((socket, Greeting::Connect));
-            connect = Some(port);
-        }
-        sockets.extend(bind_ipv6(address, &sockets).await);
-
-        let faults = Arc::new(Faults::default());
+        let faults = Arc::<Faults>::default();
         let sessions = Sessions::new(Arc::clone(&faults), Arc::clone(state.events()));
         let sessions = Arc::new(sessions);
         let methods = Arc::new(Methods::new(Arc::clone(&sessions), Arc::clone(&faults)));
@@ -226,6 +217,8 @@ impl Hub {
             .route(protocol::topic::WEBSOCKET_PATH, websocket::route(context.clone(), running))
             .layer(from_fn_with_state(api, provisioning_api::serve))
             .layer(from_fn_with_state(Arc::clone(&state), entra_api::serve));
+        let explorer = Explorer::new(Arc::clone(&state), config.explorer, https_port);
+        let router = explorer::over(router, &explorer);
         let listener = Listener {
             context,
             endpoints: Arc::new(endpoints),
@@ -244,10 +237,11 @@ impl Hub {
             faults,
             telemetry,
             provisioning,
+            explorer,
             ca_pem: authority.certificate_pem().to_owned(),
             mqtt_port,
             https_port,
-            connect_port: connect,
+            connect_port,
             tasks,
             stop,
         })
@@ -301,6 +295,12 @@ impl Hub {
             policy: OWNER_POLICY.to_owned(),
             key: key.clone(),
         }
+    }
+
+    /// Returns a link to the explorer page that signs in once; `None` if the page is off.
+    #[must_use]
+    pub fn explorer_link(&self) -> Option<String> {
+        self.explorer.link()
     }
 
     /// Returns the Device Provisioning Service of this hub.

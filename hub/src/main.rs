@@ -10,9 +10,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use behaviour_hub::{CustomTopic, Hub, HubConfig};
+use behaviour_hub::{CustomTopic, ExplorerAccess, Hub, HubConfig};
 use ca_file::CaFile;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use command_error::CommandError;
 use program::{Completions, LogFilter, Signals, duration};
 use protocol::id::DeviceId;
@@ -99,6 +99,9 @@ struct Arguments {
     /// Additional name of the hub; may be repeated
     #[arg(long = "host-name", value_name = "NAME")]
     host_names: Vec<String>,
+    /// Connections on which the explorer page is served
+    #[arg(long, default_value = "loopback", value_name = "CONNECTIONS")]
+    explorer: PageAccess,
     /// Level of the log (error, warn, info, debug or trace), or a filter of tracing
     #[arg(long, default_value = "info", value_name = "FILTER")]
     log: LogFilter,
@@ -110,6 +113,27 @@ struct Arguments {
     json: bool,
     #[command(subcommand)]
     command: Option<Command>,
+}
+
+/// Value of `--explorer`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PageAccess {
+    /// Those from this machine
+    Loopback,
+    /// All; users still have to sign in
+    Any,
+    /// None
+    Off,
+}
+
+impl From<PageAccess> for ExplorerAccess {
+    fn from(access: PageAccess) -> ExplorerAccess {
+        match access {
+            PageAccess::Loopback => ExplorerAccess::Loopback,
+            PageAccess::Any => ExplorerAccess::Any,
+            PageAccess::Off => ExplorerAccess::Off,
+        }
+    }
 }
 
 fn lifetime(text: &str) -> Result<Duration, String> {
@@ -163,6 +187,7 @@ async fn run(arguments: Arguments) -> Result<(), CommandError> {
         host_names: arguments.host_names,
         profile: arguments.profile,
         custom_topics: arguments.custom_topics,
+        explorer: arguments.explorer.into(),
         ..HubConfig::default()
     })
     .await?;
@@ -205,6 +230,9 @@ fn ready_text(hub: &Hub, devices: &[(DeviceId, String)], ca_file: &Path) -> Stri
         add(&format!("HTTP CONNECT on port {port}"));
     }
     add(&format!("Clients have to trust {}", ca_file.display()));
+    if let Some(link) = hub.explorer_link() {
+        add(&format!("Explorer page, signed in once by this link: {link}"));
+    }
     add("");
     add("# for a service");
     add(&format!("export IOTHUB_CA_FILE='{}'", ca_file.display()));
@@ -265,6 +293,7 @@ fn ready_json(hub: &Hub, devices: &[(DeviceId, String)], ca_file: &Path) -> Stri
             "federatedToken": directory.federated_token(),
         },
         "devices": devices,
+        "explorer": hub.explorer_link(),
     });
     format!("{ready}\n")
 }

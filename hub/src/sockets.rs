@@ -4,11 +4,37 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::TcpListener;
 
-use crate::config::StartError;
+use crate::config::{HubConfig, StartError};
 use crate::listener::Greeting;
 
+/// The open ports of a hub.
+pub(crate) struct Sockets {
+    pub(crate) sockets: Vec<(TcpListener, Greeting)>,
+    pub(crate) mqtt_port: u16,
+    pub(crate) https_port: u16,
+    pub(crate) connect_port: Option<u16>,
+}
+
+impl Sockets {
+    /// Opens the ports of a configuration.
+    pub(crate) async fn open(config: &HubConfig) -> Result<Sockets, StartError> {
+        let address = config.address;
+        let (mqtt, mqtt_port) = bind(address, config.mqtt_port, "MQTT").await?;
+        let (https, https_port) = bind(address, config.https_port, "HTTPS").await?;
+        let mut sockets = vec![(mqtt, Greeting::Tls), (https, Greeting::Tls)];
+        let mut connect_port = None;
+        if let Some(port) = config.connect_port {
+            let (socket, port) = bind(address, port, "CONNECT").await?;
+            sockets.push((socket, Greeting::Connect));
+            connect_port = Some(port);
+        }
+        sockets.extend(bind_ipv6(address, &sockets).await);
+        Ok(Sockets { sockets, mqtt_port, https_port, connect_port })
+    }
+}
+
 /// Opens a port; 0 selects a free one. Returns the socket and its port.
-pub(crate) async fn bind(
+async fn bind(
     address: IpAddr,
     port: u16,
     purpose: &'static str,
@@ -22,7 +48,7 @@ pub(crate) async fn bind(
 
 /// Opens the ports of `sockets` on `::1` as well if `address` is 127.0.0.1. Skips those that are
 /// in use.
-pub(crate) async fn bind_ipv6(
+async fn bind_ipv6(
     address: IpAddr,
     sockets: &[(TcpListener, Greeting)],
 ) -> Vec<(TcpListener, Greeting)> {

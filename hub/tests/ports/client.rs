@@ -40,7 +40,10 @@ pub(super) async fn tls_connect(ca_pem: &str, port: u16) -> io::Result<TlsStream
     tls_connect_to(ca_pem, (Ipv4Addr::LOCALHOST, port).into()).await
 }
 
-async fn tls_connect_to(ca_pem: &str, address: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
+pub(super) async fn tls_connect_to(
+    ca_pem: &str,
+    address: SocketAddr,
+) -> io::Result<TlsStream<TcpStream>> {
     tls_connect_as(ca_pem, address, "localhost").await
 }
 

@@ -5,6 +5,7 @@ mod client;
 mod client5;
 mod devices;
 mod events;
+mod explorer;
 mod faults;
 mod mqtt5;
 mod names;

@@ -252,6 +252,7 @@ const HUB: Modules = &[
     ("twin_writes", &["sessions", "state"]),
     ("configurations", &["query", "refusal", "stamps", "state", "twin_writes"]),
     ("jobs", &["methods", "query", "refusal", "stamps", "state", "twin_writes"]),
+    ("explorer", &["body", "config", "peer", "policy", "stamps", "state"]),
     ("trusted", &["ca", "certificates", "config"]),
     ("provisioning", &["ca", "certificates", "faults", "peer", "sessions", "stamps", "state"]),
     ("provisioning_api", &["body", "faults", "peer", "policy", "provisioning", "stamps", "state"]),

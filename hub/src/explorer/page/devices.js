@@ -1,0 +1,117 @@
+// The list of devices.
+
+import { json } from "./api.js";
+import { attempt, clock, element, field, notice, table } from "./elements.js";
+import { subscribe } from "./stream.js";
+
+const ROWS = 100;
+const SEARCH_DELAY_MS = 150;
+
+/** Shows the list. Returns the function that ends it. */
+export function devices(main) {
+  const pages = [null];
+  let timer = 0;
+  let latest = 0;
+  const rows = new Map();
+
+  const search = element("input", { type: "search", autocomplete: "off", spellcheck: "false" });
+  const connected = element("input", { type: "checkbox" });
+  const count = element("p", { role: "status" });
+  const { whole, body } = table("Devices", ["Device", "Connection", "Status", "Last activity", "Model"]);
+  const previous = element("button", { type: "button", onclick: () => turn(-1) }, "Previous page");
+  const next = element("button", { type: "button", onclick: () => turn(1) }, "Next page");
+  const restart = () => {
+    pages.length = 1;
+    load();
+  };
+  search.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(restart, SEARCH_DELAY_MS);
+  });
+  connected.addEventListener("change", restart);
+  main.append(
+    element("h2", {}, "Devices"),
+    element(
+      "form",
+      { class: "row", role: "search", onsubmit: (event) => event.preventDefault() },
+      field("Part of the device id", search),
+      element("label", { class: "check" }, connected, " connected only"),
+    ),
+    count,
+    element("div", { class: "scroll" }, whole),
+    element("div", { class: "row" }, previous, next),
+  );
+
+  let following = null;
+  function turn(direction) {
+    if (direction > 0 && following) pages.push(following);
+    if (direction < 0 && pages.length > 1) pages.pop();
+    load();
+  }
+
+  const load = attempt(async () => {
+    const own = ++latest;
+    const query = new URLSearchParams({ search: search.value, connected: connected.checked, rows: ROWS });
+    const after = pages.at(-1);
+    if (after) query.set("after", after);
+    const page = await json(`devices?${query}`);
+    // A later request has overtaken this one.
+    if (own !== latest) return;
+    following = page.next;
+    const shown = page.devices.length;
+    count.textContent = `${page.total} devices, ${page.connected} connected; ${shown} on page ${pages.length}`;
+    rows.clear();
+    body.replaceChildren(...page.devices.map(row));
+    previous.disabled = pages.length === 1;
+    next.disabled = !page.next;
+  });
+
+  function row(device) {
+    const id = device.deviceId;
+    const state = element("td", {});
+    const activity = element("td", {}, clock(device.lastActivityTime));
+    rows.set(id, { state, activity });
+    setState(state, device.connected);
+    return element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, element("a", { href: `#/device/${encodeURIComponent(id)}/twin` }, id)),
+      state,
+      element("td", {}, device.enabled ? "enabled" : "disabled"),
+      activity,
+      element("td", {}, device.modelId ?? ""),
+    );
+  }
+
+  let reload = 0;
+  const unsubscribe = subscribe(
+    { kinds: "lifecycle" },
+    (kind, data) => {
+      const found = rows.get(data.deviceId);
+      if (kind === "lifecycle" && found && /^device(Connected|Disconnected)$/.test(data.opType)) {
+        setState(found.state, data.opType === "deviceConnected");
+        found.activity.replaceChildren(clock(data.time));
+      }
+      // Counts and created or deleted devices: at most one request per second.
+      reload ||= setTimeout(() => {
+        reload = 0;
+        load();
+      }, 1000);
+    },
+    load,
+  );
+  search.focus();
+  return () => {
+    unsubscribe();
+    clearTimeout(timer);
+    clearTimeout(reload);
+    latest += 1;
+    notice();
+  };
+}
+
+/** Shows the connection of a device by a word and a color. */
+export function setState(cell, connected) {
+  cell.textContent = connected ? "connected" : "disconnected";
+  cell.className = connected ? "state on" : "state";
+}

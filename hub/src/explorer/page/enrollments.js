@@ -1,0 +1,53 @@
+// Enrollments and groups of the Device Provisioning Service of the hub.
+
+import { send } from "./api.js";
+import { attempt, element, table } from "./elements.js";
+
+const KINDS = [
+  ["Enrollments", "enrollments", (entry) => entry.registrationId],
+  ["Enrollment groups", "enrollmentGroups", (entry) => entry.enrollmentGroupId],
+];
+const MOST_PAGES = 20;
+
+/** Shows the enrollments. */
+export function enrollments(main) {
+  main.append(element("h2", {}, "Enrollments"));
+  for (const [title, path, id] of KINDS) {
+    const { whole, body } = table(title, ["Id", "Attestation", "Status", "Reprovisioning"]);
+    const load = attempt(async () => {
+      const entries = await all(path);
+      const rows = entries.map((entry) => element(
+        "tr",
+        {},
+        element("th", { scope: "row" }, id(entry) ?? ""),
+        element("td", {}, entry.attestation?.type ?? ""),
+        element("td", {}, entry.provisioningStatus ?? ""),
+        element("td", {}, policy(entry.reprovisionPolicy)),
+      ));
+      body.replaceChildren(...(rows.length ? rows : [element("tr", {}, element("td", { colspan: "4" }, "none"))]));
+    });
+    const reload = element("button", { type: "button", onclick: load }, `Reload ${title.toLowerCase()}`);
+    main.append(element("div", { class: "scroll" }, whole), reload);
+    load();
+  }
+}
+
+async function all(path) {
+  const entries = [];
+  const body = JSON.stringify({ query: "SELECT * FROM enrollments" });
+  let headers = {};
+  for (let page = 0; page < MOST_PAGES; page += 1) {
+    const response = await send(`api/${path}/query`, { method: "POST", headers, body });
+    entries.push(...(await response.json()));
+    const next = response.headers.get("x-ms-continuation");
+    if (!next) break;
+    headers = { "x-ms-continuation": next };
+  }
+  return entries;
+}
+
+function policy(found) {
+  if (!found) return "";
+  if (found.migrateDeviceData) return "keeps the twin";
+  return found.updateHubAssignment ? "resets the twin" : "none";
+}

@@ -1,0 +1,95 @@
+// Faults of the hub: set, watch and remove them.
+
+import { json, send } from "./api.js";
+import { attempt, element, field, notice, table } from "./elements.js";
+
+const REFRESH_MS = 2000;
+const STEPS = ["connect", "subscribe", "acknowledge", "method", "answer", "twin-get", "twin-report", "desired", "message", "request", "dps-connect", "dps-subscribe", "dps-register", "dps-status"];
+const EFFECTS = ["drop-before", "drop-after", "lose", "delay", "reorder", "duplicate", "half-open", "throttle", "refuse", "conflict", "assigning", "disable"];
+const IMMEDIATE = ["drop", "half-open", "expire-token", "restart"];
+
+/** Shows the faults. Returns the function that ends the page. */
+export function faults(main) {
+  const choice = (values) => element("select", {}, ...values.map((value) => element("option", { value }, value)));
+  const effect = choice([...EFFECTS, ...IMMEDIATE.filter((name) => !EFFECTS.includes(name))]);
+  const step = choice(["", ...STEPS]);
+  step.options[0].textContent = "immediately";
+  step.value = "method";
+  const device = element("input", { autocomplete: "off", spellcheck: "false" });
+  const number = (value) => element("input", { type: "number", min: "0", value });
+  const after = number("0");
+  const times = number("1");
+  const ms = number("");
+  const lasting = number("60000");
+  const code = number("");
+  const form = element(
+    "form",
+    { class: "card grid", onsubmit: attempt(set) },
+    element("h3", {}, "Set a fault"),
+    field("Effect", effect),
+    field("Step of the protocol", step, "drop, expire-token and restart happen immediately"),
+    field("Device", device, "Empty for all devices"),
+    field("Steps that work first", after),
+    field("Steps that fail", times),
+    field("Milliseconds", ms, "Of a delay, a silence or a restart"),
+    field("Lifetime in milliseconds", lasting),
+    field("Return code", code, "Of refuse: 1 to 5"),
+    element("button", { class: "primary" }, "Set the fault"),
+  );
+  const happened = element("p", { role: "status" });
+  const { whole, body } = table("Faults that are set", ["Effect", "Step", "Device", "Details"]);
+  const clear = element("button", { type: "button", onclick: attempt(async () => {
+    await send("api/$faults", { method: "DELETE" });
+    await load();
+  }) }, "Remove all faults");
+  main.append(element("h2", {}, "Faults"), element("div", { class: "columns" }, form, element("div", {}, happened, element("div", { class: "scroll" }, whole), clear)));
+
+  async function set() {
+    const fault = { effect: effect.value };
+    const add = (key, control, value = Number(control.value)) => {
+      if (control.value !== "") fault[key] = value;
+    };
+    add("device", device, device.value);
+    add("ms", ms);
+    add("code", code);
+    if (step.value) {
+      fault.step = step.value;
+      add("after", after);
+      add("times", times);
+      add("lasting_ms", lasting);
+    }
+    await send("api/$faults", { method: "POST", body: JSON.stringify(fault) });
+    await load();
+  }
+
+  async function load() {
+    const found = await json("api/$faults");
+    const text = `${found.happened} faults have happened.`;
+    if (happened.textContent !== text) happened.textContent = text;
+    const rows = found.waiting.map(({ effect, step, device, ...rest }) => {
+      const details = Object.entries(rest).filter(([, value]) => value !== null);
+      return element(
+        "tr",
+        {},
+        element("th", { scope: "row" }, effect),
+        element("td", {}, step ?? ""),
+        element("td", {}, device ?? "all"),
+        element("td", {}, details.map(([key, value]) => `${key} ${value}`).join(", ")),
+      );
+    });
+    body.replaceChildren(...(rows.length ? rows : [element("tr", {}, element("td", { colspan: "4" }, "none"))]));
+  }
+
+  const refresh = async () => {
+    try {
+      await load();
+    } catch (error) {
+      notice(error.message);
+    }
+  };
+  refresh();
+  const timer = setInterval(() => {
+    if (!document.hidden) refresh();
+  }, REFRESH_MS);
+  return () => clearInterval(timer);
+}

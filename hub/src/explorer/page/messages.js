@@ -1,0 +1,77 @@
+// Telemetry and MQTT traffic of a device, as they arrive.
+
+import { clock, element, prepend, pretty, table } from "./elements.js";
+
+const MOST_ROWS = 200;
+
+/** Shows telemetry in a panel. */
+export function telemetry(panel) {
+  const columns = ["Time", "Properties", "Body"];
+  const add = list(panel, "Telemetry since this page was opened", columns);
+  return {
+    receive: (kind, data) => {
+      if (kind !== "telemetry") return;
+      const { "iothub-enqueuedtime": time, ...properties } = data.properties;
+      const own = Object.entries(properties).filter(([key]) => !key.startsWith("iothub-connection-"));
+      const items = own.map(([key, value]) => element("li", {}, value === null ? key : `${key} = ${value}`));
+      add(
+        element("td", {}, clock(time ?? data.time)),
+        element("td", {}, element("ul", {}, ...items)),
+        element("td", {}, payload(data)),
+      );
+    },
+  };
+}
+
+/** Shows the packets of a device in a panel. */
+export function traffic(panel) {
+  panel.append(element("p", {}, "The packets of this device while this view is open. Passwords are not shown."));
+  const columns = ["Time", "Direction", "Packet", "Topic", "Size", "Body"];
+  const add = list(panel, "MQTT traffic", columns);
+  return {
+    receive: (kind, data) => {
+      if (kind !== "traffic") return;
+      const topic = data.topic ?? data.filters?.join(", ") ?? data.userName ?? "";
+      const packet = data.packet === "PUBLISH" ? `PUBLISH, QoS ${data.qos}` : data.packet;
+      add(
+        element("td", {}, clock(data.time)),
+        element("td", {}, data.direction === "fromDevice" ? "from the device" : "to the device"),
+        element("td", {}, packet),
+        element("td", {}, element("code", {}, topic)),
+        element("td", {}, data.bytes === undefined ? "" : `${data.bytes} B`),
+        element("td", {}, data.packet === "PUBLISH" && data.bytes > 0 ? payload(data) : ""),
+      );
+    },
+  };
+}
+
+/** Adds a table with buttons to pause and to clear it. Returns the function that adds a row. */
+function list(panel, caption, columns) {
+  const { whole, body } = table(caption, columns);
+  let paused = false;
+  let missed = 0;
+  const note = element("span", { role: "status" });
+  const pause = element("button", {
+    type: "button",
+    "aria-pressed": "false",
+    onclick: () => {
+      paused = !paused;
+      pause.setAttribute("aria-pressed", paused);
+      if (!paused) {
+        note.textContent = missed ? `${missed} not shown` : "";
+        missed = 0;
+      }
+    },
+  }, "Pause");
+  const clear = element("button", { type: "button", onclick: () => body.replaceChildren() }, "Clear");
+  panel.append(element("div", { class: "row" }, pause, clear, note), element("div", { class: "scroll" }, whole));
+  return (...cells) => {
+    if (paused) missed += 1;
+    else prepend(body, element("tr", { class: "arrived" }, ...cells), MOST_ROWS);
+  };
+}
+
+function payload(data) {
+  const text = data.body === undefined ? `base64: ${data.bodyBase64}` : pretty(data.body);
+  return element("pre", {}, data.truncated ? `${text}\n… cut` : text);
+}

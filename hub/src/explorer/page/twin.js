@@ -1,0 +1,175 @@
+// The twin of a device: an editor for desired properties, and tables with times of changes.
+
+import { json, twinPath } from "./api.js";
+import { attempt, clock, element, field, notice, table } from "./elements.js";
+
+const SECTIONS = [
+  ["Reported properties", (twin) => twin.properties.reported],
+  ["Desired properties", (twin) => twin.properties.desired],
+  ["Tags", (twin) => twin.tags ?? {}],
+];
+
+/** Shows the twin in a panel. */
+export function twin(panel, id) {
+  const text = element("textarea", { rows: "10", spellcheck: "false", autocomplete: "off" });
+  const versions = element("p", {});
+  const conflict = element("div", { role: "status" });
+  const save = element("button", { class: "primary" }, "Save");
+  let base = null;
+  let current = null;
+
+  const edited = () => base !== null && text.value !== written(base);
+  const load = () => {
+    base = current;
+    text.value = written(base);
+    conflict.replaceChildren();
+  };
+  const form = element(
+    "form",
+    { class: "card", onsubmit: attempt(store) },
+    element("h3", {}, "Edit desired properties"),
+    field("Desired properties as JSON", text, "A removed property is deleted. The hub refuses the change if somebody else has changed the twin meanwhile."),
+    conflict,
+    element("div", { class: "row" }, save, element("button", { type: "button", onclick: () => load() }, "Discard my changes")),
+  );
+  const tables = SECTIONS.map(([name, section]) => ({ section, shown: null, ...table(name, ["Property", "Value", "Last change"]) }));
+  panel.append(versions, element("div", { class: "columns" }, element("div", {}, ...tables.map(({ whole }) => element("div", { class: "scroll" }, whole))), form));
+
+  async function store() {
+    let wanted;
+    try {
+      wanted = JSON.parse(text.value);
+    } catch (error) {
+      throw new Error(`The desired properties are not JSON: ${error.message}`);
+    }
+    if (!isObject(wanted)) throw new Error("The desired properties are not a JSON object.");
+    const body = JSON.stringify({ properties: { desired: patchOf(properties(base), wanted) } });
+    save.disabled = true;
+    try {
+      current = await json(twinPath(id), { method: "PATCH", headers: { "if-match": `"${base.etag}"` }, body });
+      load();
+      show(current);
+    } catch (error) {
+      if (error.status !== 412) throw error;
+      refresh(await json(twinPath(id)));
+      showConflict("Not saved: somebody else has changed the twin.");
+    } finally {
+      save.disabled = false;
+    }
+  }
+
+  function showConflict(reason) {
+    const keep = () => {
+      base = current;
+      conflict.replaceChildren(`Your text now replaces version ${current.properties.desired.$version}. Save to store it.`);
+      save.focus();
+    };
+    conflict.replaceChildren(
+      element("p", { class: "warning" }, `${reason} The current desired version is ${current.properties.desired.$version}.`),
+      element(
+        "div",
+        { class: "row" },
+        element("button", { type: "button", onclick: () => load() }, "Load the current properties"),
+        element("button", { type: "button", onclick: keep }, "Keep my text"),
+      ),
+    );
+  }
+
+  function refresh(found) {
+    current = found;
+    if (!edited()) load();
+    else if (base.etag !== current.etag && !conflict.firstChild) {
+      showConflict("The twin has changed since you began to edit.");
+    }
+    show(found);
+  }
+
+  function show(found) {
+    const { desired, reported } = found.properties;
+    versions.textContent = `Version ${found.version}: desired ${desired.$version}, reported ${reported.$version}. ETag ${found.etag}.`;
+    for (const shown of tables) fill(shown, shown.section(found));
+  }
+
+  // Events that arrive during a request are covered by one further request.
+  let requests = 0;
+  async function follow() {
+    requests += 1;
+    if (requests > 1) return;
+    while (requests > 0) {
+      const covered = requests;
+      try {
+        refresh(await json(twinPath(id)));
+      } catch (error) {
+        notice(error.message);
+      }
+      requests -= covered;
+    }
+  }
+
+  return {
+    refresh,
+    receive: (kind, data) => {
+      if (kind === "twin" && !data.moduleId) follow();
+    },
+  };
+}
+
+/** Fills a table with the properties of a section, and highlights those that have changed. */
+function fill(shown, section) {
+  const rows = new Map(leaves(section, section.$metadata, []).map((leaf) => [leaf.path, leaf]));
+  const before = shown.shown;
+  shown.shown = rows;
+  if (before && same(before, rows)) return;
+  const made = [...rows.values()].map((leaf) => {
+    const changed = before !== null && !equal(before.get(leaf.path), leaf);
+    return element(
+      "tr",
+      changed ? { class: "changed" } : {},
+      element("th", { scope: "row" }, leaf.path),
+      element("td", {}, element("code", {}, leaf.value)),
+      element("td", {}, leaf.updated ? clock(leaf.updated) : ""),
+    );
+  });
+  shown.body.replaceChildren(...(made.length ? made : [element("tr", {}, element("td", { colspan: "3" }, "none"))]));
+}
+
+const equal = (one, other) => one?.value === other.value && one?.updated === other.updated;
+
+function same(before, after) {
+  return before.size === after.size && [...after].every(([path, leaf]) => equal(before.get(path), leaf));
+}
+
+function leaves(value, metadata, path) {
+  return Object.entries(value)
+    .filter(([key]) => !key.startsWith("$"))
+    .flatMap(([key, inner]) => {
+      const own = [...path, key];
+      const about = metadata?.[key];
+      if (isObject(inner) && Object.keys(inner).length > 0) return leaves(inner, about, own);
+      return [{ path: own.join("."), value: JSON.stringify(inner), updated: about?.$lastUpdated }];
+    });
+}
+
+function isObject(value) {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function properties(twin) {
+  return Object.fromEntries(Object.entries(twin.properties.desired).filter(([key]) => !key.startsWith("$")));
+}
+
+function written(twin) {
+  return JSON.stringify(properties(twin), null, 2);
+}
+
+/** Returns the patch that changes one object into another: `null` deletes a property. */
+function patchOf(before, after) {
+  const removed = Object.keys(before).filter((key) => !Object.hasOwn(after, key));
+  const changed = Object.entries(after).flatMap(([key, value]) => {
+    const old = Object.hasOwn(before, key) ? before[key] : undefined;
+    if (!isObject(value) || !isObject(old)) return JSON.stringify(old) === JSON.stringify(value) ? [] : [[key, value]];
+    const inner = patchOf(old, value);
+    return Object.keys(inner).length > 0 ? [[key, inner]] : [];
+  });
+  return Object.fromEntries([...removed.map((key) => [key, null]), ...changed]);
+}

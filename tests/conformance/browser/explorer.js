@@ -1,0 +1,287 @@
+// Drives the explorer page of the hub in Chromium, and prints what it measures. Every step has a
+// time limit. Ends with an error if a step fails.
+
+const assert = require("node:assert/strict");
+const fs = require("node:fs");
+const https = require("node:https");
+const { chromium } = require("playwright-core");
+
+const { EXPLORER_LINK, HUB_TOKEN, CHROMIUM, DEVICE, ODD_DEVICE, SHOTS } = process.env;
+const HUB = new URL(EXPLORER_LINK).origin;
+const DEVICES = 5000;
+const CHANGES = 1000;
+const POLL_MS = 100;
+const HOSTILE = `<img src=x onerror="window.hacked = true">`;
+
+const agent = new https.Agent({ keepAlive: true });
+
+/** Sends a request to the REST API, as another service would. */
+function rest(method, path, body, headers = {}) {
+  return new Promise((resolve, reject) => {
+    const options = { method, agent, headers: { authorization: HUB_TOKEN, ...headers } };
+    const request = https.request(`${HUB}${path}`, options, (response) => {
+      let text = "";
+      response.setEncoding("utf8");
+      response.on("data", (chunk) => (text += chunk));
+      response.on("end", () => {
+        if (response.statusCode >= 300) reject(new Error(`${method} ${path}: ${response.statusCode} ${text}`));
+        else resolve(text ? JSON.parse(text) : undefined);
+      });
+    });
+    request.on("error", reject);
+    request.end(body === undefined ? undefined : JSON.stringify(body));
+  });
+}
+
+const desire = (device, desired) => rest("PATCH", `/twins/${encodeURIComponent(device)}`, { properties: { desired } });
+
+async function main() {
+  const browser = await chromium.launch({
+    executablePath: CHROMIUM,
+    args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+  });
+  try {
+    // The system's store of certificates does not have the authority of the hub.
+    const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1200, height: 760 } });
+    context.setDefaultTimeout(30_000);
+    const page = await context.newPage();
+    const problems = [];
+    page.on("pageerror", (error) => problems.push(`error in the page: ${error.message}`));
+    page.on("console", (message) => {
+      // Expected: a used link, a device that is offline, and a conflicting change.
+      const expected = /status of (401|404|412) /.test(message.text());
+      if (message.type() === "error" && !expected) problems.push(message.text());
+    });
+    page.on("dialog", (dialog) => {
+      problems.push(`dialog: ${dialog.message()}`);
+      dialog.dismiss();
+    });
+    await signsInOnce(context, page);
+    await listsDevices(context, page);
+    await rebootsByKeyboard(page);
+    await refusesConflicts(page);
+    await showsHostileText(page);
+    await showsTraffic(page);
+    await setsFaults(page);
+    await measuresChanges(page);
+    await signsOut(page);
+    assert.deepEqual(problems, []);
+  } finally {
+    await browser.close();
+    agent.destroy();
+  }
+}
+
+async function shot(page, name) {
+  if (!SHOTS) return;
+  const session = await page.context().newCDPSession(page);
+  const { data } = await session.send("Page.captureScreenshot", { format: "webp", quality: 75 });
+  fs.writeFileSync(`${SHOTS}/explorer-${name}.webp`, Buffer.from(data, "base64"));
+}
+
+async function signsInOnce(context, page) {
+  await page.goto(EXPLORER_LINK);
+  await page.getByRole("link", { name: DEVICE, exact: true }).waitFor();
+  assert.ok(!page.url().includes("sign-in"), "the link stays in the address");
+  const [cookie] = await context.cookies();
+  assert.deepEqual([cookie.httpOnly, cookie.secure, cookie.sameSite], [true, true, "Strict"]);
+  const again = await context.browser().newContext({ ignoreHTTPSErrors: true });
+  const stranger = await again.newPage();
+  await stranger.goto(EXPLORER_LINK);
+  await stranger.getByLabel("Key or connection string").waitFor();
+  await again.close();
+}
+
+async function listsDevices(context, page) {
+  const times = [];
+  for (let run = 0; run < 5; run += 1) {
+    const fresh = await context.newPage();
+    await fresh.goto(`${HUB}/`, { waitUntil: "commit" });
+    times.push(await fresh.evaluate(async () => {
+      while (!document.querySelector("tbody tr")) await new Promise(requestAnimationFrame);
+      const [paint] = performance.getEntriesByName("first-contentful-paint");
+      return { paint: Math.round(paint?.startTime ?? 0), rows: Math.round(performance.now()) };
+    }));
+    await fresh.close();
+  }
+  console.log(`${DEVICES} devices, five loads: first paint ${times.map((t) => t.paint)} ms, list ${times.map((t) => t.rows)} ms`);
+  await page.getByText(`${DEVICES + 2} devices, 1 connected; 100 on page 1`).waitFor();
+  await page.getByRole("button", { name: "Next page" }).click();
+  await page.getByText("on page 2").waitFor();
+  await page.getByRole("button", { name: "Previous page" }).click();
+  await page.getByLabel("connected only").check();
+  await page.getByText("1 on page 1").waitFor();
+  await page.getByLabel("connected only").uncheck();
+  await page.getByText("100 on page 1").waitFor();
+  await shot(page, "devices");
+}
+
+// Everything here is done with the keyboard alone.
+async function rebootsByKeyboard(page) {
+  const before = await rest("GET", `/twins/${DEVICE}`);
+  const keyboard = page.keyboard;
+  const focused = () => page.evaluate(() => document.activeElement?.textContent || document.activeElement?.tagName);
+  const tabTo = async (text) => {
+    for (let presses = 0; presses < 40; presses += 1) {
+      if ((await focused()) === text) return;
+      await keyboard.press("Tab");
+    }
+    throw new Error(`the key Tab does not reach ${text}`);
+  };
+  await page.getByLabel("Part of the device id").focus();
+  await keyboard.type(DEVICE);
+  await page.getByText("1 on page 1").waitFor();
+  await tabTo(DEVICE);
+  await keyboard.press("Enter");
+  await page.getByRole("tab", { name: "Twin" }).waitFor();
+  await tabTo("Twin");
+  await keyboard.press("ArrowRight");
+  await keyboard.press("Tab");
+  await keyboard.press("Tab");
+  await keyboard.type("rebootDevice");
+  await tabTo("Invoke");
+  await keyboard.press("Enter");
+  await page.getByLabel("Answer").getByText(/"status": 20\d/).waitFor();
+  await page.getByRole("row", { name: "rebootDevice" }).waitFor();
+  await shot(page, "method");
+  await keyboard.press("Shift+Tab");
+  await tabTo("Skip to the content");
+  await tabTo("Methods");
+  await keyboard.press("ArrowLeft");
+  const row = page.locator("tr.changed", { hasText: "rebootTime" });
+  await row.waitFor();
+  const after = await rest("GET", `/twins/${DEVICE}`);
+  const time = after.properties.reported.rebootTime;
+  assert.notEqual(time, before.properties.reported.rebootTime);
+  await row.getByText(time).waitFor();
+  await shot(page, "twin");
+}
+
+async function refusesConflicts(page) {
+  const editor = page.getByLabel("Desired properties as JSON");
+  const save = page.getByRole("button", { name: "Save", exact: true });
+  await editor.fill(`{"interval": 5, "old": {"a": 1}}`);
+  await save.click();
+  await page.getByRole("row", { name: "old.a" }).waitFor();
+  await editor.fill(`{"interval": 6}`);
+  await desire(DEVICE, { other: 1 });
+  await page.getByText("The twin has changed since you began to edit.").waitFor();
+  await save.click();
+  await page.getByText("Not saved: somebody else has changed the twin.").waitFor();
+  const refused = await rest("GET", `/twins/${DEVICE}`);
+  assert.equal(refused.properties.desired.interval, 5);
+  await shot(page, "conflict");
+  await page.getByRole("button", { name: "Keep my text" }).click();
+  await save.click();
+  await page.getByRole("row", { name: "old.a" }).waitFor({ state: "detached" });
+  const saved = await rest("GET", `/twins/${DEVICE}`);
+  const { $metadata, $version, ...desired } = saved.properties.desired;
+  assert.deepEqual(desired, { interval: 6 });
+  await editor.fill("[");
+  await save.click();
+  await page.getByRole("alert").getByText("are not JSON").waitFor();
+  await page.getByRole("button", { name: "Discard my changes" }).click();
+}
+
+async function showsHostileText(page) {
+  await page.getByRole("link", { name: "All devices" }).click();
+  await page.getByLabel("Part of the device id").fill(ODD_DEVICE);
+  await page.getByRole("link", { name: ODD_DEVICE, exact: true }).click();
+  await page.getByRole("tab", { name: "Twin" }).waitFor();
+  await desire(ODD_DEVICE, { [HOSTILE.replaceAll(/[. ]/g, "_")]: HOSTILE, ["__proto__"]: { hacked: true } });
+  await page.getByText(HOSTILE.replaceAll('"', '\\"')).first().waitFor();
+  await page.getByRole("tab", { name: "Methods" }).click();
+  await page.getByLabel("Method", { exact: true }).fill("m");
+  await page.getByLabel("Payload as JSON").fill(JSON.stringify(HOSTILE));
+  await page.getByRole("button", { name: "Invoke" }).click();
+  await page.getByLabel("Answer").getByText("404").waitFor();
+  await page.getByRole("cell", { name: "onerror" }).waitFor();
+  assert.deepEqual(await page.evaluate(() => [window.hacked, {}.hacked, document.images.length]), [undefined, undefined, 0]);
+}
+
+async function showsTraffic(page) {
+  await page.getByLabel("Colors").selectOption("dark");
+  await page.goto(`${HUB}/#/device/${DEVICE}/traffic`);
+  await page.getByText("live", { exact: true }).waitFor();
+  await rest("POST", `/twins/${DEVICE}/methods`, { methodName: "rebootDevice", payload: { note: "traffic" }, responseTimeoutInSeconds: 30 });
+  const panel = page.getByRole("tabpanel", { name: "MQTT traffic" });
+  await panel.getByRole("row", { name: "to the device" }).filter({ hasText: "$iothub/methods/POST/rebootDevice" }).first().waitFor();
+  await panel.getByRole("row", { name: "from the device" }).filter({ hasText: "$iothub/methods/res/" }).first().waitFor();
+  await shot(page, "traffic");
+  await page.getByLabel("Colors").selectOption("system");
+}
+
+async function setsFaults(page) {
+  await page.getByRole("link", { name: "Faults" }).click();
+  await page.getByLabel("Effect").selectOption("delay");
+  await page.getByLabel("Device").fill(DEVICE);
+  await page.getByLabel("Milliseconds", { exact: true }).fill("100");
+  await page.getByRole("button", { name: "Set the fault" }).click();
+  await page.getByRole("row", { name: "delay" }).filter({ hasText: DEVICE }).waitFor();
+  await page.getByRole("button", { name: "Remove all faults" }).click();
+  await page.getByRole("row", { name: "delay" }).waitFor({ state: "detached" });
+  await page.getByRole("link", { name: "Enrollments" }).click();
+  await page.getByRole("row", { name: "none" }).first().waitFor();
+}
+
+// A change carries the time at which the hub had it: the request has been answered by then.
+async function measuresChanges(page) {
+  await page.goto(`${HUB}/#/device/${encodeURIComponent(ODD_DEVICE)}/twin`);
+  await page.getByText("live", { exact: true }).waitFor();
+  await page.evaluate(() => {
+    window.seen = new Map();
+    const look = () => {
+      for (const row of document.querySelectorAll("tbody tr")) {
+        if (row.cells[0].textContent === "measured" && !window.seen.has(row.cells[1].textContent)) {
+          window.seen.set(row.cells[1].textContent, Date.now());
+        }
+      }
+    };
+    new MutationObserver(look).observe(document.body, { childList: true, subtree: true, characterData: true });
+  });
+  const [had, polled] = [new Map(), new Map()];
+  let polling = true;
+  const poll = (async () => {
+    while (polling) {
+      const twin = await rest("GET", `/twins/${encodeURIComponent(ODD_DEVICE)}`);
+      const { measured } = twin.properties.desired;
+      if (measured !== undefined && !polled.has(measured)) polled.set(measured, Date.now());
+      await new Promise((done) => setTimeout(done, POLL_MS));
+    }
+  })();
+  for (let change = 0; change < CHANGES; change += 1) {
+    await desire(ODD_DEVICE, { measured: change });
+    had.set(change, Date.now());
+    await page.waitForFunction((wanted) => window.seen.has(wanted), String(change), { polling: 5 });
+  }
+  polling = false;
+  await poll;
+  const seen = new Map(await page.evaluate(() => [...window.seen]));
+  const streamed = [...had].map(([change, time]) => Math.max(0, seen.get(String(change)) - time));
+  const missed = CHANGES - [...had.keys()].filter((change) => polled.has(change)).length;
+  const late = [...polled].filter(([change]) => had.has(change)).map(([change, time]) => Math.max(0, time - had.get(change)));
+  console.log(`${CHANGES} changes of a twin on the page: ${summary(streamed)}`);
+  console.log(`polling by REST every ${POLL_MS} ms in the same run: ${missed} changes never seen, the others ${summary(late)}`);
+}
+
+function summary(times) {
+  const sorted = times.toSorted((a, b) => a - b);
+  const at = (part) => sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))];
+  return `median ${at(0.5)} ms, 99th percentile ${at(0.99)} ms, maximum ${at(1)} ms`;
+}
+
+async function signsOut(page) {
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByLabel("Key or connection string").waitFor();
+  await page.goto(`${HUB}/#/devices`);
+  await page.reload();
+  await page.getByLabel("Key or connection string").waitFor();
+}
+
+main().then(
+  () => console.log("done"),
+  (error) => {
+    console.log(`failed: ${error.stack}`);
+    process.exitCode = 1;
+  },
+);
