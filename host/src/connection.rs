@@ -42,6 +42,7 @@ use window::Window;
 use crate::supervision::Supervisor;
 
 mod address;
+pub(crate) mod admission;
 mod answers;
 mod certificate;
 mod client;
@@ -53,6 +54,7 @@ mod failure;
 mod history;
 mod incoming;
 mod issued;
+mod mqtt5;
 mod options;
 mod options_error;
 mod provisioning;

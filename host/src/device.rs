@@ -4,6 +4,7 @@
 //! has to wait runs in a separate task and delays no other. The loop never waits for send
 //! capacity: it retries a twin request that cannot be sent immediately.
 
+pub(crate) mod admission;
 mod calls;
 pub(crate) mod certificate;
 pub(crate) mod counts;

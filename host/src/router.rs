@@ -26,9 +26,11 @@ use failure::MethodFailure;
 use idempotency::IdempotencyCache;
 
 pub(crate) use answer::Answer;
+pub(crate) use availability::Availability;
 pub(crate) use table::Table;
 
 mod answer;
+mod availability;
 mod failure;
 mod idempotency;
 mod jobs;

@@ -12,6 +12,7 @@ use crate::config::{Config, Configured};
 use crate::connection::{Connection, Dial};
 use crate::control::ControlHandles;
 use crate::device::Device;
+use crate::device::admission::RouterAdmission;
 use crate::device::certificate::{self, Renewer};
 use crate::device::counts::Counts;
 use crate::device::desired::Desired;
@@ -220,6 +221,7 @@ impl ProcessParts {
         let identity = dial.identity().clone();
         let client_id = identity.client_id();
         let device_id = identity.device.as_str().into();
+        let admission = dial.admission();
         let connection = Connection::open(dial, &self.supervisor);
         let journal = durable.as_ref().map(|durable| Arc::clone(&durable.journal));
         let twin = Arc::new(Twin::new(client_id.clone(), journal.clone()));
@@ -271,6 +273,7 @@ impl ProcessParts {
         });
         let table = Table::new(&self.config.plugins, slots.collect());
         let router = Arc::new(Router::new(table, lent, journal).with_log_name(shared_log));
+        admission.set(RouterAdmission::new(&router));
         let (grace, counts) = (self.config.host.grace, Arc::clone(&self.counts));
         let service_manager = ServiceManager::none();
         let supervisor = self.supervisor.clone();

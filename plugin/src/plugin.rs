@@ -66,6 +66,12 @@ impl Plugin {
         &self.loaded.about.limits
     }
 
+    /// Returns the number of calls that the plugin can begin now.
+    #[must_use]
+    pub fn free_calls(&self) -> usize {
+        self.loaded.permits.available_permits()
+    }
+
     /// Returns the peak linear memory of a call in bytes, including headroom (usually 512
     /// KiB). Only calls that have ended count.
     pub fn peak_memory_bytes(&self) -> usize {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use plugin::{LimitError, UnknownCapability};
 use protocol::host_name::HostNameError;
 use protocol::id::IdError;
+use protocol::mqtt5::UnknownProfile;
 
 use super::http::HttpError;
 use super::pkcs11_uri::UriError;
@@ -39,6 +40,9 @@ pub enum ConfigError {
     /// Invalid name of a reported property.
     #[error("`host.report_plugins_under` is `{0}`, not 1 to 64 letters, digits, `-` or `_`")]
     PropertyName(String),
+    /// Unknown connection profile of the hub.
+    #[error("`hub.profile`: {0}")]
+    Profile(UnknownProfile),
     /// A key of `[hub]` or `[host]` whose value is out of range.
     #[error("`{key}` is {found:?}, not between {min:?} and {max:?}")]
     Range {

@@ -34,6 +34,7 @@ pub(super) struct Hub {
     pub(super) connection_string_file: Option<PathBuf>,
     pub(super) keep_alive: Option<Period>,
     pub(super) token_lifetime: Option<Period>,
+    pub(super) profile: Option<String>,
     pub(super) identity: Option<IdentityKeys>,
 }
 

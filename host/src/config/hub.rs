@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use protocol::mqtt5::ConnectionProfile;
+
 use super::{ConfigError, IdentitySection, file, identity, within};
 
 /// Default port of MQTT over TLS.
@@ -27,6 +29,8 @@ pub struct HubSection {
     pub token_lifetime: Duration,
     /// Certificate that the device signs in with, instead of a token.
     pub identity: Option<IdentitySection>,
+    /// Connection profile of the hub.
+    pub profile: ConnectionProfile,
 }
 
 impl HubSection {
@@ -59,7 +63,13 @@ pub(super) fn hub(section: file::Hub, directory: &Path) -> Result<HubSection, Co
             .identity
             .map(|section| identity::identity(section, directory))
             .transpose()?,
+        profile: profile(section.profile)?,
     })
+}
+
+fn profile(text: Option<String>) -> Result<ConnectionProfile, ConfigError> {
+    let profile = text.map(|text| text.parse::<ConnectionProfile>()).transpose();
+    profile.map(Option::unwrap_or_default).map_err(ConfigError::Profile)
 }
 
 /// Returns the port for a configuration and a connection string that name none.

@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use protocol::mqtt5::ReasonCode;
+use rumqttc::v5::mqttbytes as mqttbytes5;
+use rumqttc::v5::mqttbytes::v5::ConnectReturnCode as ConnectReturnCode5;
 use rumqttc::{ConnectReturnCode, mqttbytes};
 use rustls::OtherError;
 use trust::Distrust;
@@ -170,6 +173,68 @@ impl ConnectionFailure {
         ConnectionFailure { message: message.to_owned(), hint: None, kind: FailureKind::Refused }
     }
 
+    /// Converts an error of the codec of MQTT 5.
+    pub(super) fn codec5(error: &mqttbytes5::Error) -> ConnectionFailure {
+        match error {
+            mqttbytes5::Error::Io(error) => ConnectionFailure::io(error),
+            other => ConnectionFailure::new(format!("the hub does not speak MQTT 5: {other}")),
+        }
+    }
+
+    /// Creates a failure of the kind [`FailureKind::Busy`].
+    pub(super) fn busy(message: &str) -> ConnectionFailure {
+        ConnectionFailure { kind: FailureKind::Busy, ..ConnectionFailure::new(message) }
+    }
+
+    /// Converts the reason code of a CONNACK that refuses the connection with MQTT 5. The device
+    /// has a certificate.
+    pub(super) fn refused5(code: ConnectReturnCode5) -> ConnectionFailure {
+        use ConnectReturnCode5 as Code;
+        match code {
+            Code::NotAuthorized
+            | Code::BadUserNamePassword
+            | Code::ClientIdentifierNotValid
+            | Code::BadAuthenticationMethod => {
+                ConnectionFailure::refused(ConnectReturnCode::NotAuthorized, true)
+            }
+            Code::UnspecifiedError
+            | Code::ImplementationSpecificError
+            | Code::ServerUnavailable
+            | Code::ServerBusy
+            | Code::QuotaExceeded
+            | Code::UseAnotherServer
+            | Code::ConnectionRateExceeded => {
+                ConnectionFailure::busy("the hub is not available at the moment")
+            }
+            Code::UnsupportedProtocolVersion | Code::RefusedProtocolVersion => ConnectionFailure {
+                kind: FailureKind::Refused,
+                hint: Some(CHECK_PROFILE),
+                ..ConnectionFailure::new("refused by the hub: it does not speak MQTT 5")
+            },
+            other => ConnectionFailure {
+                kind: FailureKind::Refused,
+                ..ConnectionFailure::new(format!("refused by the hub: {other:?}"))
+            },
+        }
+    }
+
+    /// Converts the reason code of a DISCONNECT of the hub.
+    pub(super) fn disconnected(reason: ReasonCode) -> ConnectionFailure {
+        let message = format!("the hub sent DISCONNECT: {reason}");
+        match reason {
+            ReasonCode::NOT_AUTHORIZED | ReasonCode::BAD_AUTHENTICATION_METHOD => {
+                let hint = Some(CHECK_CERTIFICATE);
+                ConnectionFailure { message, hint, kind: FailureKind::Identity }
+            }
+            ReasonCode::SERVER_BUSY
+            | ReasonCode::MESSAGE_RATE_TOO_HIGH
+            | ReasonCode::QUOTA_EXCEEDED
+            | ReasonCode::CONNECTION_RATE_EXCEEDED => ConnectionFailure::busy(&message),
+            // A packet of the host may be the cause, or another client with the same id.
+            _ => ConnectionFailure::closed(&message),
+        }
+    }
+
     /// Converts a failure of a connection to the Device Provisioning Service, whose address is
     /// in another section.
     pub(super) fn of_provisioning(mut self) -> ConnectionFailure {
@@ -196,6 +261,7 @@ const CHECK_CERTIFICATE: &str = "`behaviour-host identity show` shows the certif
                                  enabled";
 const CHECK_CLOCK_OR_WAIT: &str = "the host registers for another certificate; check this \
                                    machine's clock if this repeats";
+const CHECK_PROFILE: &str = "set `profile` under [hub] to the connection profile of the hub";
 const CHECK_CLOCK: &str = "set this machine's clock, for example with a time server; the host then \
                            connects by itself";
 const CHECK_ADDRESS: &str = "check HostName in the connection string, `port` under [hub] and the \

@@ -8,11 +8,13 @@ use jiff::Timestamp;
 use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
 use protocol::credentials;
 use protocol::host_name::HostName;
+use protocol::mqtt5::{ConnectionProfile, Topic};
 use protocol::sas::{SasToken, sign};
 use protocol::user_name::{API_VERSION, UserName};
 use rustls::ClientConfig;
 use trust::LiveTrust;
 
+use super::admission::LateAdmission;
 use super::certificate::{CertificateError, DeviceCertificate, LiveCertificate, RequiredName};
 use super::client::{CLIENT_TYPE, client_config, since_epoch};
 use super::clock_step::ClockStep;
@@ -34,6 +36,8 @@ pub(crate) struct Dial {
     /// The way in which the device was assigned to the hub; `None` for a connection string.
     provisioning: Option<Arc<Provisioning>>,
     clock_step: ClockStep,
+    profile: ConnectionProfile,
+    admission: Arc<LateAdmission>,
 }
 
 /// A password and its lifetime.
@@ -50,6 +54,9 @@ pub(crate) fn check_identity(
     hub: &HubSection,
 ) -> Result<(), OptionsError> {
     check_topics(&identity.device)?;
+    if hub.profile == ConnectionProfile::MqttV5 {
+        check_mqtt5(identity)?;
+    }
     match &identity.credential {
         DeviceCredential::X509 if hub.identity.is_none() => Err(OptionsError::NoCertificate),
         DeviceCredential::X509 => Ok(()),
@@ -117,6 +124,8 @@ impl Dial {
             certificate,
             provisioning,
             clock_step: ClockStep::default(),
+            profile: hub.profile,
+            admission: Arc::default(),
         }
     }
 
@@ -134,6 +143,16 @@ impl Dial {
     /// Returns the identity of the device, secrets included.
     pub(crate) fn identity(&self) -> &DeviceConnectionString {
         &self.identity
+    }
+
+    /// Returns the connection profile of the hub.
+    pub(super) fn profile(&self) -> ConnectionProfile {
+        self.profile
+    }
+
+    /// Returns the decision about probes, which is set once the device has plugins.
+    pub(crate) fn admission(&self) -> Arc<LateAdmission> {
+        Arc::clone(&self.admission)
     }
 
     /// Returns the record of the clocks at the last connection.
@@ -217,6 +236,15 @@ impl fmt::Display for Dial {
 /// always names the hub.
 fn address(identity: &DeviceConnectionString) -> &HostName {
     identity.gateway.as_ref().unwrap_or(&identity.host)
+}
+
+/// Checks that an identity fits the profile `mqttV5`.
+fn check_mqtt5(identity: &DeviceConnectionString) -> Result<(), OptionsError> {
+    let has_certificate = identity.credential == DeviceCredential::X509;
+    match has_certificate && identity.module.is_none() && identity.gateway.is_none() {
+        true if Topic::can_contain(&identity.device) => Ok(()),
+        _ => Err(OptionsError::Mqtt5Identity),
+    }
 }
 
 fn unix_now() -> u64 {

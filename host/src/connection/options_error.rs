@@ -35,6 +35,12 @@ pub enum OptionsError {
     /// A certificate that cannot be used.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// An identity that cannot use MQTT 5: a module, a device behind a gateway, or one with a
+    /// key or a token.
+    #[error(
+        "`profile` under [hub] is `mqttV5`, for which a device needs a certificate and no module or gateway"
+    )]
+    Mqtt5Identity,
     /// An expired token in the connection string, with the number of seconds since it expired.
     #[error("the token of the connection string expired {0} s ago")]
     Expired(u64),

@@ -14,29 +14,42 @@ use tokio_util::codec::Framed;
 use super::address;
 use super::codec::Packets;
 use super::failure::ConnectionFailure;
+use super::mqtt5::Mqtt5Link;
 
 /// A TLS connection that carries packets.
-pub(super) struct Socket(Box<Framed<TlsStream<TcpStream>, Packets>>);
+pub(super) enum Socket {
+    /// MQTT 3.1.1, as the session speaks it.
+    Classic(Box<Framed<TlsStream<TcpStream>, Packets>>),
+    Mqtt5(Box<Mqtt5Link>),
+}
+
+/// Connects to the host `name` and makes the TLS handshake.
+pub(super) async fn connect(
+    name: &str,
+    port: u16,
+    tls: Arc<ClientConfig>,
+) -> Result<TlsStream<TcpStream>, ConnectionFailure> {
+    let server = ServerName::try_from(name.to_owned()).map_err(|_| {
+        ConnectionFailure::new(format!(
+            "`{name}` is not a host name that a certificate can contain"
+        ))
+    })?;
+    let socket = address::connect(name, port).await?;
+    // Nagle's algorithm and delayed acknowledgements together cost 40 ms per answer.
+    socket.set_nodelay(true).map_err(|e| ConnectionFailure::io(&e))?;
+    let connector = TlsConnector::from(tls);
+    connector.connect(server, socket).await.map_err(|e| ConnectionFailure::io(&e))
+}
 
 impl Socket {
-    /// Connects to the host `name`, without signing in.
+    /// Connects to the host `name` for MQTT 3.1.1, without signing in.
     pub(super) async fn open(
         name: &str,
         port: u16,
         tls: Arc<ClientConfig>,
     ) -> Result<Socket, ConnectionFailure> {
-        let server = ServerName::try_from(name.to_owned()).map_err(|_| {
-            ConnectionFailure::new(format!(
-                "`{name}` is not a host name that a certificate can contain"
-            ))
-        })?;
-        let socket = address::connect(name, port).await?;
-        // Nagle's algorithm and delayed acknowledgements together cost 40 ms per answer.
-        socket.set_nodelay(true).map_err(|e| ConnectionFailure::io(&e))?;
-        let connector = TlsConnector::from(tls);
-        let socket =
-            connector.connect(server, socket).await.map_err(|e| ConnectionFailure::io(&e))?;
-        Ok(Socket(Box::new(Framed::new(socket, Packets::default()))))
+        let stream = connect(name, port, tls).await?;
+        Ok(Socket::Classic(Box::new(Framed::new(stream, Packets::default()))))
     }
 
     /// Sends CONNECT and returns the answer, which may be a refusal.
@@ -52,7 +65,11 @@ impl Socket {
 
     /// Waits for the next packet. No packet is lost if the future is dropped.
     pub(super) async fn next(&mut self) -> Result<Packet, ConnectionFailure> {
-        match self.0.next().await {
+        let framed = match self {
+            Socket::Classic(framed) => framed,
+            Socket::Mqtt5(link) => return link.next().await,
+        };
+        match framed.next().await {
             Some(packet) => packet.map_err(|e| ConnectionFailure::codec(&e)),
             None => Err(ConnectionFailure::closed("the hub closed the connection")),
         }
@@ -60,12 +77,22 @@ impl Socket {
 
     /// Adds a packet to the send buffer, which [`Socket::flush`] empties.
     pub(super) async fn feed(&mut self, packet: Packet) -> Result<(), ConnectionFailure> {
-        self.0.feed(packet).await.map_err(|e| ConnectionFailure::codec(&e))
+        match self {
+            Socket::Classic(framed) => {
+                framed.feed(packet).await.map_err(|e| ConnectionFailure::codec(&e))
+            }
+            Socket::Mqtt5(link) => link.feed(packet).await,
+        }
     }
 
     /// Sends the packets in the send buffer.
     pub(super) async fn flush(&mut self) -> Result<(), ConnectionFailure> {
-        self.0.flush().await.map_err(|e| ConnectionFailure::codec(&e))
+        match self {
+            Socket::Classic(framed) => {
+                framed.flush().await.map_err(|e| ConnectionFailure::codec(&e))
+            }
+            Socket::Mqtt5(link) => link.flush().await,
+        }
     }
 
     /// Sends a packet.

@@ -33,8 +33,8 @@ pub(super) const MAX_CLOSINGS: u32 = 5;
 /// second.
 const PROBE_PAUSE: Duration = Duration::from_millis(250);
 
-/// The highest id of a message.
-const LAST_ID: u16 = SUBSCRIBE_ID - 1;
+/// The highest id of a message. With MQTT 5, those above it are for the steps of methods.
+pub(super) const LAST_ID: u16 = 0x7fff;
 
 /// The id of the SUBSCRIBE packet, which no message has.
 pub(super) const SUBSCRIBE_ID: u16 = u16::MAX;
@@ -135,7 +135,7 @@ impl Window {
     fn free_id(&mut self) -> u16 {
         loop {
             self.last_id = if self.last_id == LAST_ID { 1 } else { self.last_id + 1 };
-            // The first candidate is nearly always free: an id recurs only after 65,534 packets.
+            // The first candidate is nearly always free: an id recurs only after 32,767 packets.
             if !self.sent.iter().any(|sent| sent.publish.pkid == self.last_id) {
                 return self.last_id;
             }

@@ -9,13 +9,17 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
+use protocol::mqtt5::ConnectionProfile;
+use rumqttc::v5::mqttbytes::v5::ConnectReturnCode as ConnectReturnCode5;
 use rumqttc::{Connect, ConnectReturnCode, Login, Packet};
+use rustls::ClientConfig;
 use tokio::time::{Instant, timeout};
 
 use super::certificate::DeviceCertificate;
 use super::failure::ConnectionFailure;
+use super::mqtt5::{self, Mqtt5Link, Translator};
 use super::options::Dial;
-use super::socket::Socket;
+use super::socket::{self, Socket};
 
 /// The time limit from the lookup of the hub's name to the CONNACK.
 pub(super) const CONNECT_WAIT: Duration = Duration::from_secs(30);
@@ -66,7 +70,12 @@ impl Wire {
             return Err(ConnectionFailure::expired(expired.valid_until()));
         }
         let tls = dial.tls(certificate.as_deref()).await;
-        let socket = Socket::open(name, port, tls).await?;
+        let socket = match dial.profile() {
+            ConnectionProfile::Classic => Socket::open(name, port, tls).await?,
+            ConnectionProfile::MqttV5 => {
+                return Wire::sign_in_with_mqtt5(dial, tls, certificate).await;
+            }
+        };
 
         // The token is created after the handshake, which can be slow, to keep its full lifetime.
         let password = dial.password();
@@ -91,6 +100,27 @@ impl Wire {
             issued.accepted().await;
         }
         Ok(wire)
+    }
+
+    /// Signs in with MQTT 5. The device has a certificate and no token.
+    async fn sign_in_with_mqtt5(
+        dial: &Dial,
+        tls: Arc<ClientConfig>,
+        certificate: Option<Arc<DeviceCertificate>>,
+    ) -> Result<Wire, ConnectionFailure> {
+        let (name, port) = dial.address();
+        let mut link = Mqtt5Link::new(socket::connect(name, port, tls).await?);
+        let device = dial.identity().device.clone();
+        let nonce = mqtt5::new_nonce();
+        let keep_alive = whole_seconds(dial.ping_interval());
+        let ack = link.sign_in(&device, nonce, keep_alive).await?;
+        if ack.code != ConnectReturnCode5::Success {
+            return Err(ConnectionFailure::refused5(ack.code));
+        }
+        let session_present = ack.session_present;
+        link.translate(Translator::new(device, nonce, session_present, dial.admission()));
+        let socket = Socket::Mqtt5(Box::new(link));
+        Ok(Wire { socket, session_present, token: None, certificate })
     }
 
     /// Waits for the next packet from the hub. No packet is lost if the future is dropped.

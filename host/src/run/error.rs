@@ -101,6 +101,10 @@ impl RunError {
             RunError::Connection(OptionsError::TwoIdentities) => Some(
                 "unset IOTHUB_DEVICE_CONNECTION_STRING, or remove [provisioning]".into(),
             ),
+            RunError::Connection(OptionsError::Mqtt5Identity) => Some(
+                "set [hub.identity] and `x509=true` in the connection string, or remove `profile`"
+                    .into(),
+            ),
             RunError::Connection(OptionsError::NoProvisioning) => {
                 Some("add [provisioning] with `id_scope`, or use a connection string".into())
             }
