@@ -163,7 +163,10 @@ impl Planner {
         });
         work.step = PlanStep::Activation { generation };
         let record = self.record.plugins.entry(name.to_owned()).or_default();
-        let floor = if wish.allows_downgrade() { 0 } else { record.floor };
+        // The version before has proved itself on this device: going back needs no permission.
+        let before = record.previous.as_ref().filter(|version| version.is_proved);
+        let is_return = before.is_some_and(|version| wish.digest() == Some(version.image));
+        let floor = if wish.allows_downgrade() || is_return { 0 } else { record.floor };
         let running = record.running.clone();
         actions.push(FleetAction::Activate {
             plugin: name.to_owned(),

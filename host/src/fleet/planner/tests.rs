@@ -268,6 +268,20 @@ async fn a_removed_plugin_leaves_only_its_highest_release_number() {
 }
 
 #[tokio::test]
+async fn the_version_before_needs_no_permission_and_an_older_one_does() {
+    let mut rig = Rig::new(FleetRecord::default());
+    rig.run(1, 1);
+    rig.run(2, 2);
+    rig.run(3, 3);
+    rig.desire(Some(&entry(1)));
+    assert_eq!(rig.begun().1, 3);
+    let mut back = entry(2);
+    back["config"] = json!({"a": 1});
+    rig.desire(Some(&back));
+    assert_eq!(rig.begun().1, 0);
+}
+
+#[tokio::test]
 async fn a_version_that_has_not_proved_itself_is_none_to_return_to() {
     let mut rig = Rig::new(FleetRecord::default());
     rig.run(1, 1);
