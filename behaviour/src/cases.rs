@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use plugin::{BootOutcome, Capability, Compiled, Engine, Limits, LoadError, PluginSettings};
-use program::text;
+use program::{JSON_WORDS, text};
 use protocol::id::MethodName;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -181,9 +181,12 @@ fn parse(text: &str) -> Result<Case, String> {
     let mut json = serde_json::Deserializer::from_str(text);
     let case = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
-        match path.as_str() {
-            "." | "" | "?" => error.inner().to_string(),
-            _ => format!("{path}: {}", error.inner()),
+        let message = error.inner().to_string();
+        let (problem, place) = message.split_once(" at line ").unwrap_or((&message, ""));
+        match (path.as_str(), JSON_WORDS.type_error(problem)) {
+            ("." | "" | "?", _) => message,
+            (_, Some(words)) => format!("`{path}` {words} at line {place}"),
+            (_, None) => format!("{path}: {message}"),
         }
     })?;
     json.end().map_err(|error| error.to_string())?;

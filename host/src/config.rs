@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use image::Origin;
+use program::toml_text;
 use protocol::id::MethodName;
 
 mod commits;
@@ -44,6 +45,7 @@ mod tests;
 
 pub use commits::CommitLimits;
 pub use error::ConfigError;
+use error::Errors;
 pub use fleet::{FleetSection, ImagePattern};
 pub use host::HostSection;
 pub use http::HttpError;
@@ -93,40 +95,70 @@ impl Config {
 
     /// Parses a configuration whose paths are relative to `directory`.
     pub fn parse(text: &str, directory: &Path) -> Result<Config, ConfigError> {
-        let file: file::File = toml::from_str(text).map_err(|error| at_line(text, &error))?;
-        let hub = hub::hub(file.hub, directory)?;
+        let (file, lines) = toml_text::parse::<file::File>(text);
+        // The parser removed these tables, so that the rules about them do not apply.
+        let is_invalid = |keys: &[&str]| {
+            lines.iter().any(|line| {
+                line.path.iter().zip(keys).filter(|(one, other)| one == *other).count()
+                    == keys.len()
+            })
+        };
+        let mut errors = Errors::default();
+        let Some(mut file) = file else {
+            errors.add_lines(lines);
+            return Err(errors.into_error());
+        };
+        let has_no_plugins = file.plugins.is_empty() && file.fleet.is_none() && lines.is_empty();
+        for (name, section) in &mut file.plugins {
+            if is_invalid(&["plugins", name, "http"])
+                || is_invalid(&["plugins", name, "capabilities"])
+            {
+                (section.http, section.capabilities) = Default::default();
+            }
+        }
+        errors.add_lines(lines);
+        let hub = hub::hub(file.hub, directory, &mut errors);
         let provisioning = file
             .provisioning
-            .map(|section| provisioning::provisioning(section, directory))
-            .transpose()?;
-        if provisioning.is_some() {
-            hub.check_alone()?;
+            .map(|section| provisioning::provisioning(section, directory, &mut errors));
+        if let (Some(hub), Some(_)) = (&hub, &provisioning) {
+            errors.ok(hub.check_alone());
         }
-        let host = host::host(file.host, directory)?;
+        let host = host::host(file.host, directory, &mut errors);
         let is_local = |name: &str| file.plugins.contains_key(name);
         let fleet = file.fleet.map(|section| fleet::fleet(section, is_local, directory));
-        let fleet = fleet.transpose()?;
-        if file.plugins.is_empty() && fleet.is_none() {
-            return Err(ConfigError::NoPlugins);
+        let fleet = errors.ok(fleet.transpose());
+        if has_no_plugins {
+            errors.ok::<()>(Err(ConfigError::NoPlugins));
         }
         let (mut plugins, mut images) = (BTreeMap::new(), BTreeMap::new());
         for (name, section) in file.plugins {
-            match image::origin(&name, &section, directory)? {
-                Origin::File(file) => {
-                    let section = plugin::plugin(name.clone(), section, file, directory)?;
-                    plugins.insert(name, section);
+            match errors.ok(image::origin(&name, &section, directory)) {
+                Some(Origin::File(file)) => {
+                    let section = plugin::plugin(name.clone(), section, file, directory);
+                    plugins.extend(errors.ok(section).map(|section| (name, section)));
                 }
-                Origin::Image(image) => {
-                    let section = image::image(name.clone(), image, section, directory)?;
-                    images.insert(name, section);
+                Some(Origin::Image(image)) => {
+                    let section = image::image(name.clone(), image, section, directory);
+                    images.extend(errors.ok(section).map(|section| (name, section)));
                 }
+                None => {}
             }
         }
+        let provisioning = provisioning.map_or(Some(None), |section| section.map(Some));
+        let (Some(hub), Some(provisioning), Some(host), Some(fleet)) =
+            (hub, provisioning, host, fleet)
+        else {
+            return Err(errors.into_error());
+        };
         let config = Config { file: None, hub, provisioning, host, plugins, images, fleet };
         let named = config.images.iter().map(|(name, image)| (name, image.settings()));
-        check_methods(config.plugins.iter().chain(named))?;
-        config.check_fetching()?;
-        Ok(config)
+        errors.ok(check_methods(config.plugins.iter().chain(named)));
+        errors.ok(config.check_fetching());
+        match errors.is_empty() {
+            true => Ok(config),
+            false => Err(errors.into_error()),
+        }
     }
 
     /// Returns `true` if a running host can apply the other configuration without a
@@ -185,13 +217,6 @@ impl Config {
         }
         Ok(())
     }
-}
-
-/// Converts an error of the parser to one that names the line.
-fn at_line(text: &str, error: &toml::de::Error) -> ConfigError {
-    let offset = error.span().map_or(0, |span| span.start).min(text.len());
-    let line = text.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count() + 1;
-    ConfigError::Line { line, problem: error.message().replace('\n', " ") }
 }
 
 /// Returns `true` if `text` is readable in a log and valid as a key of a twin.

@@ -26,6 +26,7 @@
 //! * [`parse`]: the parts that all command lines share, such as `--color`, `--version` and
 //!   [`Completions`] (feature `command-line`).
 //! * [`has_colours`]: the setting of colours.
+//! * [`counted`]: a number with a noun.
 //! * [`chain`]: an error and its causes on one line.
 //! * [`duration`]: the grammar of durations in options and configuration files.
 //! * [`log()`]: logging of `tracing` events to standard error, which never blocks the program,
@@ -34,6 +35,8 @@
 //! * [`Signals`]: Ctrl-C and SIGTERM.
 //! * [`FileStamp`]: detection of changed files by their metadata.
 //! * [`text`]: text from files, standard input and environment variables.
+//! * [`toml_text`]: TOML with all of its errors (feature `toml`), and [`FormatWords`] for errors
+//!   about types.
 //! * [`allow_open_files`]: the limit on open files.
 //! * [`Progress`]: a line that shows what the program is waiting for (feature `progress`).
 //!
@@ -44,6 +47,7 @@ mod chain;
 mod command_error;
 #[cfg(feature = "command-line")]
 mod command_line;
+mod counted;
 pub mod duration;
 mod file_stamp;
 mod log;
@@ -54,11 +58,15 @@ mod progress;
 mod say;
 mod signals;
 pub mod text;
+#[cfg(feature = "toml")]
+pub mod toml_text;
+mod words;
 
 pub use chain::chain;
 pub use command_error::{Classify, CommandError, ExitKind};
 #[cfg(feature = "command-line")]
 pub use command_line::{BuildInfo, Completions, candidates, definition, parse};
+pub use counted::counted;
 pub use file_stamp::FileStamp;
 pub use log::{Log, LogFilter, LogFilterError, LogWriter, log};
 pub use open_files::allow_open_files;
@@ -67,3 +75,4 @@ pub use output::has_colours;
 pub use progress::Progress;
 pub use say::{note, say};
 pub use signals::Signals;
+pub use words::{FormatWords, JSON_WORDS, TOML_WORDS};

@@ -122,7 +122,7 @@ async fn a_refused_configuration_is_reported_until_it_is_corrected() {
         error.as_str().map(str::to_owned)
     })
     .await;
-    assert!(error.starts_with("line 1: unknown field `mistake`"), "{error}");
+    assert!(error.starts_with("line 1: unknown key `mistake`"), "{error}");
     assert_eq!(rig.service.call("ask", json!(1)).await.unwrap().status, 200);
 
     std::fs::write(&configuration, text).unwrap();

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use program::toml_text;
 use serde::Deserialize;
 
 use super::{BuildError, files};
@@ -104,19 +105,17 @@ fn describe(file: &Path) -> Result<ProjectFile, BuildError> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(ProjectFile::default()),
         Err(error) => return Err(BuildError::io(file)(error)),
     };
-    let described: ProjectFile =
-        toml::from_str(&text).map_err(|error| invalid(describe_error(&error, &text)))?;
+    let described = match toml_text::parse::<ProjectFile>(&text) {
+        (Some(described), errors) if errors.is_empty() => described,
+        (_, errors) => {
+            let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+            return Err(invalid(errors.join("; ")));
+        }
+    };
     if let Some(name) = &described.name {
         crate::name::check(name).map_err(invalid)?;
     }
     Ok(described)
-}
-
-/// Formats an error with its line: `line 3: unknown field ...`.
-fn describe_error(error: &toml::de::Error, text: &str) -> String {
-    let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
-    let message = error.message().replace('\n', " ");
-    line.map_or_else(|| message.clone(), |line| format!("line {line}: {message}"))
 }
 
 /// Returns the first language whose entry file is in the folder.
@@ -165,7 +164,11 @@ mod tests {
     fn an_error_in_the_file_is_reported_with_its_line() {
         let (_dir, error) = project(&[(FILE, "name = \"door\"\nlanguage = \"c\"\n")]);
         let error = error.unwrap_err().to_string();
-        assert!(error.contains("behaviour.toml`: line 2: unknown field `language`"), "{error}");
+        assert!(error.contains("behaviour.toml`: line 2: unknown key `language`"), "{error}");
+        let (_dir, error) = project(&[(FILE, "name = 5\nlanguage = \"c\"\n")]);
+        let error = error.unwrap_err().to_string();
+        let both = "line 1: `name` is 5, not a string; line 2: unknown key `language`";
+        assert!(error.contains(both), "{error}");
 
         let (_dir, error) = project(&[(FILE, "lang = \"cobol\"\n")]);
         let error = error.unwrap_err().to_string();

@@ -42,7 +42,7 @@ fn an_invalid_case_is_reported_in_one_line_with_file_and_key() {
     );
     check_invalid(
         r#"{"method": "open", "expect": {"status": "200"}}"#,
-        "expect.status: invalid type: string \"200\", expected u16 at line 1 column 45",
+        "`expect.status` is the string \"200\", not an integer from 0 to 65535 at line 1 column 45",
     );
     check_invalid(
         r#"{"method": "open", "expect": {"log": ["a", {"msg": "b"}]}}"#,

@@ -45,7 +45,7 @@ pub(super) fn check(arguments: &CheckArguments) -> ExitCode {
                     "name": plugin.name,
                     "file": section.file,
                     "methods": methods,
-                    "anyMethod": section.any_method,
+                    "any_method": section.any_method,
                     "imports": plugin.imports,
                 })
             })
@@ -75,9 +75,9 @@ pub(super) fn check(arguments: &CheckArguments) -> ExitCode {
 /// Loads everything that the configuration names. Returns the configuration if it is valid, the
 /// report, and all errors.
 fn load_and_check(arguments: &CheckArguments) -> (Option<Config>, CheckReport, Vec<CommandError>) {
-    let config = match read(&arguments.common) {
+    let config = match read_for_check(&arguments.common) {
         Ok(config) => config,
-        Err(error) => return (None, CheckReport::default(), vec![error]),
+        Err(errors) => return (None, CheckReport::default(), errors),
     };
     let mut errors = Vec::new();
     let identity = match arguments.without_identity {

@@ -1,6 +1,6 @@
 //! Arguments that name the configuration file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use behaviour_host::{Config, ConfigError};
 use clap::Args;
@@ -20,11 +20,26 @@ pub(crate) struct ConfigurationArguments {
 /// Reads the configuration. The error message starts with the file name.
 pub(super) fn read(common: &ConfigurationArguments) -> Result<Config, CommandError> {
     let path = &common.config;
-    let config = Config::read(path).map_err(|error| match error {
-        ConfigError::Read { .. } => error.into(),
-        error => CommandError::from(error).context(path.display()),
+    let config = Config::read(path).map_err(|error| named(error, path))?;
+    Ok(common.with_ca_file(config))
+}
+
+/// Reads the configuration, and returns all of its errors, each with the file name.
+pub(super) fn read_for_check(common: &ConfigurationArguments) -> Result<Config, Vec<CommandError>> {
+    let path = &common.config;
+    let config = Config::read(path).map_err(|error| {
+        let errors = error.into_all().into_iter();
+        errors.map(|error| named(error, path)).collect::<Vec<_>>()
     })?;
     Ok(common.with_ca_file(config))
+}
+
+/// Adds the name of the file to an error, unless the error names it.
+fn named(error: ConfigError, path: &Path) -> CommandError {
+    match error {
+        ConfigError::Read { .. } => error.into(),
+        error => CommandError::from(error).context(path.display()),
+    }
 }
 
 impl ConfigurationArguments {

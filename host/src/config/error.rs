@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use plugin::{LimitError, UnknownCapability};
+use program::chain;
+use program::toml_text::TomlError;
 use protocol::host_name::HostNameError;
 use protocol::id::IdError;
 use protocol::mqtt5::UnknownProfile;
@@ -24,13 +26,11 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// Invalid TOML, an unknown key, or a value of the wrong type.
-    #[error("line {line}: {problem}")]
-    Line {
-        /// Number of the line, counted from 1.
-        line: usize,
-        /// Message of the parser, in one line.
-        problem: String,
-    },
+    #[error(transparent)]
+    Line(#[from] TomlError),
+    /// Several errors.
+    #[error("{}", joined(.0))]
+    Several(Vec<ConfigError>),
     /// No plugins.
     #[error("no [plugins.NAME]: every method would be unknown")]
     NoPlugins,
@@ -255,4 +255,48 @@ pub enum ConfigError {
         /// Maximum value in IoT Hub.
         max: usize,
     },
+}
+
+impl ConfigError {
+    /// Returns the errors one by one.
+    pub fn into_all(self) -> Vec<ConfigError> {
+        match self {
+            ConfigError::Several(errors) => errors,
+            error => vec![error],
+        }
+    }
+}
+
+/// Joins errors and their causes on one line.
+fn joined(errors: &[ConfigError]) -> String {
+    let errors: Vec<_> = errors.iter().map(|error| chain(error).to_string()).collect();
+    errors.join("; ")
+}
+
+/// The errors that were found so far.
+#[derive(Default)]
+pub(super) struct Errors(Vec<ConfigError>);
+
+impl Errors {
+    /// Adds the error of a result, and returns its value.
+    pub(super) fn ok<T>(&mut self, result: Result<T, ConfigError>) -> Option<T> {
+        result.map_err(|error| self.0.push(error)).ok()
+    }
+
+    /// Adds the errors of the text.
+    pub(super) fn add_lines(&mut self, errors: Vec<TomlError>) {
+        self.0.extend(errors.into_iter().map(ConfigError::Line));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns all errors as one.
+    pub(super) fn into_error(mut self) -> ConfigError {
+        match self.0.len() {
+            1 => self.0.remove(0),
+            _ => ConfigError::Several(self.0),
+        }
+    }
 }

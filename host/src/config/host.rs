@@ -11,7 +11,7 @@ use super::reboot::{RebootCommand, RebootLimits};
 use super::registry::{self, RegistrySection};
 use super::signatures::TrustSection;
 use super::telemetry::TelemetryLimits;
-use super::{ConfigError, file, is_a_name, within};
+use super::{ConfigError, Errors, file, is_a_name, within};
 
 /// Settings in `[host]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,12 +47,28 @@ pub struct HostSection {
     pub trust: TrustSection,
 }
 
-pub(super) fn host(section: file::Host, directory: &Path) -> Result<HostSection, ConfigError> {
+pub(super) fn host(
+    section: file::Host,
+    directory: &Path,
+    errors: &mut Errors,
+) -> Option<HostSection> {
     let second = Duration::from_secs(1);
     let limits = RebootLimits::default();
     let commits = CommitLimits::default();
-    Ok(HostSection {
-        grace: within("host.grace", section.grace, 10 * second, Duration::ZERO, 3600 * second)?,
+    let grace = within("host.grace", section.grace, 10 * second, Duration::ZERO, 3600 * second);
+    let grace = errors.ok(grace);
+    let command = errors.ok(reboot_command(section.reboot_command));
+    let min_uptime = errors.ok(within(
+        "host.reboot_min_uptime",
+        section.reboot_min_uptime,
+        limits.min_uptime,
+        Duration::ZERO,
+        24 * 3600 * second,
+    ));
+    let report_plugins_under = errors.ok(report_plugins_under(section.report_plugins_under));
+    let registry = errors.ok(registry::registry(section.registry, directory));
+    Some(HostSection {
+        grace: grace?,
         compile_cache: section.compile_cache.map(|path| directory.join(path)),
         compile_cache_previous: section.compile_cache_previous.unwrap_or(1),
         data: section.data.map(|path| directory.join(path)),
@@ -63,24 +79,15 @@ pub(super) fn host(section: file::Host, directory: &Path) -> Result<HostSection,
                 .map_or(commits.per_plugin, NonZeroU32::get),
         },
         telemetry: telemetry(section.telemetry),
-        reboot: RebootCommand {
-            command: reboot_command(section.reboot_command)?,
-            dry_run: section.dry_run_reboot,
-        },
+        reboot: RebootCommand { command: command?, dry_run: section.dry_run_reboot },
         reboot_limits: RebootLimits {
             per_hour: section.reboots_per_hour.map_or(limits.per_hour, |most| most.get().into()),
-            min_uptime: within(
-                "host.reboot_min_uptime",
-                section.reboot_min_uptime,
-                limits.min_uptime,
-                Duration::ZERO,
-                24 * 3600 * second,
-            )?,
+            min_uptime: min_uptime?,
         },
-        report_plugins_under: report_plugins_under(section.report_plugins_under)?,
+        report_plugins_under: report_plugins_under?,
         memory_bytes: section.memory_bytes.map(NonZeroUsize::get),
         control_socket: section.control_socket.map(|path| directory.join(path)),
-        registry: registry::registry(section.registry, directory)?,
+        registry: registry?,
         trust: trust(section.trust, directory),
     })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use protocol::mqtt5::ConnectionProfile;
 
-use super::{ConfigError, IdentitySection, file, identity, within};
+use super::{ConfigError, Errors, IdentitySection, file, identity, within};
 
 /// Default port of MQTT over TLS.
 const MQTT_PORT: u16 = 8883;
@@ -45,25 +45,27 @@ impl HubSection {
     }
 }
 
-pub(super) fn hub(section: file::Hub, directory: &Path) -> Result<HubSection, ConfigError> {
+pub(super) fn hub(section: file::Hub, directory: &Path, errors: &mut Errors) -> Option<HubSection> {
     let absolute = |path: Option<PathBuf>| path.map(|path| directory.join(path));
     let second = Duration::from_secs(1);
     let day = 24 * 3600 * second;
     let keep_alive =
-        within("hub.keep_alive", section.keep_alive, 60 * second, 2 * second, MAX_KEEP_ALIVE)?;
+        within("hub.keep_alive", section.keep_alive, 60 * second, 2 * second, MAX_KEEP_ALIVE);
+    let keep_alive = errors.ok(keep_alive);
     let token_lifetime =
-        within("hub.token_lifetime", section.token_lifetime, 3600 * second, second, 365 * day)?;
-    Ok(HubSection {
+        within("hub.token_lifetime", section.token_lifetime, 3600 * second, second, 365 * day);
+    let token_lifetime = errors.ok(token_lifetime);
+    let identity = section.identity.map(|section| identity::identity(section, directory));
+    let identity = errors.ok(identity.transpose());
+    let profile = errors.ok(profile(section.profile));
+    Some(HubSection {
         port: section.port,
         ca_file: absolute(section.ca_file),
         connection_string_file: absolute(section.connection_string_file),
-        keep_alive,
-        token_lifetime,
-        identity: section
-            .identity
-            .map(|section| identity::identity(section, directory))
-            .transpose()?,
-        profile: profile(section.profile)?,
+        keep_alive: keep_alive?,
+        token_lifetime: token_lifetime?,
+        identity: identity?,
+        profile: profile?,
     })
 }
 

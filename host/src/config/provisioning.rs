@@ -6,7 +6,7 @@ use protocol::host_name::HostName;
 use protocol::provisioning::{GLOBAL_HOST, IdScope, RegistrationId};
 
 use super::identity::key;
-use super::{ConfigError, IdentitySection, KeySource, Pkcs11Uri, file};
+use super::{ConfigError, Errors, IdentitySection, KeySource, Pkcs11Uri, file};
 
 /// Settings in `[provisioning]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,20 +50,39 @@ pub enum Attestation {
 pub(super) fn provisioning(
     section: file::ProvisioningKeys,
     directory: &Path,
-) -> Result<ProvisioningSection, ConfigError> {
-    let endpoint: HostName = section
-        .endpoint
-        .as_deref()
-        .unwrap_or(GLOBAL_HOST)
-        .parse()
-        .map_err(ConfigError::ProvisioningEndpoint)?;
+    errors: &mut Errors,
+) -> Option<ProvisioningSection> {
+    let endpoint = section.endpoint.as_deref().unwrap_or(GLOBAL_HOST).parse::<HostName>();
+    let endpoint = errors.ok(endpoint.map_err(ConfigError::ProvisioningEndpoint));
     let name = |source| ConfigError::ProvisioningName { source };
-    let id_scope = section.id_scope.parse().map_err(name)?;
-    let registration_id = section.registration_id.map(|id| id.parse()).transpose().map_err(name)?;
+    let id_scope = errors.ok(section.id_scope.parse().map_err(name));
+    let registration_id = section.registration_id.as_deref().map(str::parse).transpose();
+    let registration_id = errors.ok(registration_id.map_err(name));
+    let port = section.port;
+    let issued_certificate = section.issued_certificate.as_ref();
+    let issued_certificate =
+        errors.ok(issued_certificate.map(|section| issued(section, directory)).transpose());
+    let attestation = errors.ok(attestation(section, directory));
+    let endpoint = endpoint?;
+    Some(ProvisioningSection {
+        port: port.or(endpoint.port()),
+        endpoint,
+        id_scope: id_scope?,
+        registration_id: registration_id?,
+        attestation: attestation?,
+        issued_certificate: issued_certificate?,
+    })
+}
+
+/// Returns the proof of the identity that the keys of the section name.
+fn attestation(
+    section: file::ProvisioningKeys,
+    directory: &Path,
+) -> Result<Attestation, ConfigError> {
     let file = |path: PathBuf| directory.join(path);
     let key = key("provisioning", section.key_file, section.key_uri, directory)?;
     let certificate = (section.certificate_file, key);
-    let attestation = match (section.symmetric_key_file, section.group_key_file, certificate) {
+    Ok(match (section.symmetric_key_file, section.group_key_file, certificate) {
         (None, None, (None, None)) => Attestation::KeyOfEnvironment,
         (Some(path), None, (None, None)) => Attestation::KeyFile(file(path)),
         (None, Some(path), (None, None)) => Attestation::GroupKeyFile(file(path)),
@@ -73,25 +92,15 @@ pub(super) fn provisioning(
         (None, None, (Some(_), None)) => return Err(ConfigError::CertificateWithoutKey),
         (None, None, (None, Some(_))) => return Err(ConfigError::KeyWithoutCertificate),
         _ => return Err(ConfigError::TwoAttestations),
-    };
-    let port = section.port.or(endpoint.port());
-    let issued_certificate =
-        section.issued_certificate.map(|section| issued(section, directory)).transpose()?;
-    Ok(ProvisioningSection {
-        endpoint,
-        port,
-        id_scope,
-        registration_id,
-        attestation,
-        issued_certificate,
     })
 }
 
-fn issued(section: file::IssuedKeys, directory: &Path) -> Result<IssuedSection, ConfigError> {
-    let key = match key("provisioning.issued_certificate", None, section.key_uri, directory)? {
-        Some(KeySource::Token(uri)) => Some(uri),
-        Some(KeySource::File(_)) | None => None,
-    };
+fn issued(section: &file::IssuedKeys, directory: &Path) -> Result<IssuedSection, ConfigError> {
+    let key =
+        match key("provisioning.issued_certificate", None, section.key_uri.clone(), directory)? {
+            Some(KeySource::Token(uri)) => Some(uri),
+            Some(KeySource::File(_)) | None => None,
+        };
     if key.is_some() && section.rotate_key == Some(true) {
         return Err(ConfigError::RotateTokenKey);
     }

@@ -51,6 +51,10 @@ fn the_capability_http_needs_a_list_of_hosts() {
     check_refused(&format!("{REBOOT}{hosts}"), "[plugins.reboot.http]: needs `capabilities");
     let wrong = |hosts: &str| format!("{granted}[plugins.reboot.http]\nhosts = {hosts}\n");
     check_refused(&wrong("[]"), "[plugins.reboot.http]: the capability `http` needs `hosts`");
+    check_refused(
+        &wrong("[\"http://a/b\"]"),
+        "[plugins.reboot.http]: `hosts`: `http://a/b` has a path",
+    );
     check_refused(&wrong("[\"*.com\"]"), "[plugins.reboot.http]: `hosts`: `*.com`: a pattern");
     let never = format!("{granted}{hosts}timeout = \"1h\"\n");
     check_refused(&never, "[plugins.reboot.http]: `timeout` is 3600s");
@@ -106,21 +110,53 @@ fn repeated_calls_are_recognised_by_a_field_for_a_limited_time() {
 fn an_unknown_key_is_named_with_its_line() {
     check_refused(
         &format!("{REBOOT}dedline = \"5s\"\n"),
-        "line 4: unknown field `dedline`, expected one of `file`, `image`, `allow_tag`, `sha256`, `methods`",
+        "line 4: unknown key `plugins.reboot.dedline`, expected one of `file`, `image`, `allow_tag`, `sha256`, `methods`",
     );
-    check_refused("[hub]\n\nprot = 1\n", "line 3: unknown field `prot`");
+    check_refused("[hub]\n\nprot = 1\n", "line 3: unknown key `hub.prot`");
     check_refused(
         &format!("{REBOOT}[plugins.reboot.limits]\nmemory = 1\n"),
-        "line 5: unknown field `memory`",
+        "line 5: unknown key `plugins.reboot.limits.memory`",
     );
 }
 
 #[test]
+fn all_errors_of_a_file_are_reported() {
+    let text = "[hub]\nport = 70000\nkeep_alive = \"2h\"\ntoken_lifetime = \"0s\"\n\
+                [host]\ngrace = \"9h\"\ndata = 5\n\
+                [plugins.a]\nfile = \"a\"\nmethods = \"x\"\n\
+                [plugins.b]\nfile = \"b\"\nmethods = [\"m\"]\nsha256 = \"0\"\n\
+                capabilities = [\"http\"]\nlimits.answer_bytes = 200000\n\
+                [plugins.b.http]\nhost = [\"a.org\"]\n";
+    let errors = parse(text).unwrap_err().into_all();
+    let lines: Vec<_> = errors.iter().map(|error| program::chain(error).to_string()).collect();
+    let expected = [
+        "line 2: `hub.port` is 70000, not an integer from 0 to 65535",
+        "line 7: `host.data` is 5, not a string",
+        "line 10: `plugins.a.methods` is the string \"x\", not an array",
+        "line 17: key `plugins.b.http.hosts` is missing",
+        "line 18: unknown key `plugins.b.http.host`, expected one of `hosts`, ",
+        "`hub.keep_alive` is 7200s, not between",
+        "`hub.token_lifetime` is 0ns, not between",
+        "`host.grace` is 32400s, not between",
+        "[plugins.b.limits]: `answer_bytes` is 200000; IoT Hub allows at most",
+    ];
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    for (line, expected) in lines.iter().zip(expected) {
+        assert!(line.starts_with(expected), "{line}");
+    }
+    let joined = parse(text).unwrap_err().to_string();
+    assert!(joined.starts_with(&format!("{}; {}; ", lines[0], lines[1])), "{joined}");
+}
+
+#[test]
 fn an_invalid_value_is_named_with_its_key_or_line() {
-    check_refused("[hub]\nport = \"x\"\n", "line 2: invalid type: string \"x\", expected u16");
+    check_refused(
+        "[hub]\nport = \"x\"\n",
+        "line 2: `hub.port` is the string \"x\", not an integer from 0 to 65535",
+    );
     check_refused(
         "[host]\ngrace = \"soon\"\n",
-        "line 2: invalid duration `soon`: expected a value such as 20s, 500ms or 1h 30m",
+        "line 2: `host.grace`: invalid duration `soon`: expected a value such as 20s, 500ms or 1h 30m",
     );
     check_refused("[plugins.reboot\n", "line 1: ");
     check_refused("[hub]\nkeep_alive = \"2h\"\n", "`hub.keep_alive` is 7200s, not between 2s and");
@@ -129,7 +165,7 @@ fn an_invalid_value_is_named_with_its_key_or_line() {
         "`host.report_plugins_under` is `a.b`, not 1 to 64 letters",
     );
     check_refused("", "no [plugins.NAME]");
-    check_refused("[plugins.x]\nfile = \"x\"\n", "line 1: missing field `methods`");
+    check_refused("[plugins.x]\nfile = \"x\"\n", "line 1: key `plugins.x.methods` is missing");
     check_refused("[plugins.x]\nfile = \"x\"\nmethods = []\n", "[plugins.x]: `methods` is empty");
     check_refused(
         "[plugins.\"a b\"]\nfile = \"x\"\nmethods = [\"*\"]\n",

@@ -294,7 +294,7 @@ async fn an_invalid_configuration_changes_nothing() {
     let mut refused = rig.operator.clone();
     rig.configure(&(section("a", "deadline = \"5s\"") + "mistake = 1\n"));
     let reason = refused.until_refused().await;
-    assert!(reason.contains("line 5: unknown field `mistake`"), "{reason}");
+    assert!(reason.contains("line 5: unknown key `plugins.a.mistake`"), "{reason}");
     assert_eq!(rig.view("a").active.unwrap().number, 1);
 }
 

@@ -23,7 +23,7 @@ fn a_bad_configuration_is_named_with_file_and_line() {
     check(
         "[hub]\nprot = 1\n",
         Some(&identity()),
-        "host.toml: line 2: unknown field `prot`, expected one of `port`, `ca_file`, \
+        "host.toml: line 2: unknown key `hub.prot`, expected one of `port`, `ca_file`, \
          `connection_string_file`, `keep_alive`, `token_lifetime`, `identity`",
         "`behaviour-host example` prints a file with all keys",
     );
@@ -273,7 +273,7 @@ fn an_invalid_configuration_is_replaced_by_the_last_working_one() {
     let file = host.directory.path().join("host.toml");
     wait_until_kept(host.directory.path());
     for (broken, error) in [
-        (format!("{toml}mistake = 1\n"), "line 6: unknown field `mistake`"),
+        (format!("{toml}mistake = 1\n"), "line 6: unknown key `plugins."),
         (String::new(), "no [plugins.NAME]"),
         (toml.replace("port = 1", "ca_file = \"text.wasm\""), "no certificate found"),
     ] {
@@ -303,5 +303,5 @@ fn an_invalid_configuration_that_never_worked_prevents_a_start() {
 
     assert_eq!(run.status.code(), Some(1));
     let output = String::from_utf8(run.stderr).unwrap();
-    assert!(output.contains("error: other.toml: line 2: unknown field `prot`"), "{output}");
+    assert!(output.contains("error: other.toml: line 2: unknown key `hub.prot`"), "{output}");
 }

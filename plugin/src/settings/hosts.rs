@@ -26,6 +26,11 @@ pub enum HttpHostError {
         "`{0}` is not a host like `api.example.com`, `api.example.com:8443` or `*.example.com`"
     )]
     NotAHost(String),
+    /// The text has a path, a query or a fragment.
+    #[error(
+        "`{0}` has a path: an entry is a host with an optional port, and allows all of its paths"
+    )]
+    WithPath(String),
     /// The pattern would include hosts of other owners.
     #[error("`{0}`: a pattern needs HTTPS and two labels after `*.`")]
     TooWide(String),
@@ -95,6 +100,9 @@ impl FromStr for HttpHost {
             Some(_) => return Err(not_a_host()),
             None => (Scheme::HTTPS, text),
         };
+        if rest.contains(['/', '?', '#']) {
+            return Err(HttpHostError::WithPath(json::readable(text).into_owned()));
+        }
         let (is_pattern, rest) = match rest.strip_prefix("*.") {
             Some(rest) => (true, rest),
             None => (false, rest),
@@ -194,7 +202,6 @@ mod tests {
             "*..com",
             "https://",
             "ftp://a.org",
-            "a.org/path",
             "a b",
             "u@a.org",
             "a.org:",
@@ -202,6 +209,10 @@ mod tests {
         ] {
             let error = text.parse::<HttpHost>().unwrap_err();
             assert!(matches!(error, HttpHostError::NotAHost(_)), "{text}: {error}");
+        }
+        for text in ["a.org/path", "http://a/b", "https://a.org/", "a.org?x"] {
+            let error = text.parse::<HttpHost>().unwrap_err();
+            assert!(matches!(error, HttpHostError::WithPath(_)), "{text}: {error}");
         }
         for text in ["*.com", "*.localhost", "*.0.0.1", "http://*.example.com"] {
             let error = text.parse::<HttpHost>().unwrap_err();

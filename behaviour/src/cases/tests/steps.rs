@@ -163,7 +163,7 @@ fn an_invalid_step_is_reported_in_one_line_with_its_number() {
     );
     check_invalid(
         r#"{"method": "m", "expect": {"jobs": ["all"]}}"#,
-        "expect.jobs[0]: invalid value: string \"all\", expected an object or \"...\" at line 1 \
+        "`expect.jobs[0]` is the string \"all\", not an object or \"...\" at line 1 \
          column 41",
     );
     check_invalid(
