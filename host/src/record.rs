@@ -34,7 +34,6 @@ const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// A recorded call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct RecordedCall {
     /// Name of the method or job.
     pub name: String,

@@ -275,10 +275,10 @@ fn ready_json(hub: &Hub, devices: &[(DeviceId, String)], ca_file: &Path) -> Stri
         .collect();
     let directory = hub.directory();
     let ready = json!({
-        "mqttPort": hub.mqtt_port(),
-        "httpsPort": hub.https_port(),
-        "connectPort": hub.connect_port(),
-        "caFile": ca_file,
+        "mqtt_port": hub.mqtt_port(),
+        "https_port": hub.https_port(),
+        "connect_port": hub.connect_port(),
+        "ca_file": ca_file,
         "connectionString": hub.service_connection_string().to_text_with_key(),
         "provisioning": {
             "host": hub.provisioning().host().to_string(),

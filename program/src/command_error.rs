@@ -186,7 +186,7 @@ impl<K: ExitKind> CommandError<K> {
 
 /// Returns an error as JSON, with the name of its kind.
 pub(crate) fn error_json(kind: &str, message: &str, hint: Option<&str>, exit_code: u8) -> Value {
-    json!({"error": kind, "message": message, "hint": hint, "exitCode": exit_code})
+    json!({"error": kind, "message": message, "hint": hint, "exit_code": exit_code})
 }
 
 /// Formats an `error:` line, and a `hint:` line if there are hints.
@@ -268,8 +268,7 @@ mod tests {
     #[test]
     fn the_json_of_an_error_has_the_name_of_its_kind_and_the_exit_code() {
         let missing = fails(io::Error::new(io::ErrorKind::NotFound, "no such file")).unwrap_err();
-        let expected =
-            r#"{"error":"missing","exitCode":4,"hint":"create the file","message":"no such file"}"#;
+        let expected = r#"{"error":"missing","exit_code":4,"hint":"create the file","message":"no such file"}"#;
         assert_eq!(missing.to_json(), serde_json::from_str::<Value>(expected).unwrap());
         let other = fails(io::Error::other("disk full")).unwrap_err();
         assert_eq!(other.to_json()["hint"], Value::Null);

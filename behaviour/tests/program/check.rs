@@ -62,7 +62,7 @@ fn a_file_that_is_not_a_component_is_reported_in_json() {
     let output = rig.run(&["check", "notes.txt", "--json"]);
     let error: Value = serde_json::from_str(&output.stderr).unwrap();
     assert_eq!(error["message"], "`notes.txt`: not WebAssembly: starts with \"a note\"");
-    assert_eq!((&error["error"], &error["exitCode"]), (&json!("other"), &json!(1)));
+    assert_eq!((&error["error"], &error["exit_code"]), (&json!("other"), &json!(1)));
     assert_eq!(output.code, Some(1));
 }
 

@@ -7,7 +7,7 @@ use clap::Args;
 use program::say;
 use serde_json::{Value, json};
 
-use super::configuration::{ConfigurationArguments, read};
+use super::configuration::{ConfigurationArguments, read_for_check};
 use super::error::CommandError;
 use super::source::identity;
 

@@ -73,7 +73,7 @@ pub enum ControlRequest {
 
 /// Answer to a [`ControlRequest`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "snake_case")]
 pub enum ControlAnswer {
     /// Result of an action, in one line.
     Done(String),
@@ -96,7 +96,7 @@ pub enum ControlAnswer {
     /// Answer to [`ControlRequest::Jobs`].
     Jobs(Vec<JobStatus>),
     /// Answer to [`ControlRequest::List`].
-    #[serde(untagged, rename_all = "camelCase")]
+    #[serde(untagged, rename_all = "snake_case")]
     Plugins {
         /// Plugins in the order of their names.
         plugins: Vec<PluginStatus>,
@@ -112,7 +112,6 @@ pub enum ControlAnswer {
 
 /// Status of a plugin.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct PluginStatus {
     /// Name of the plugin in the configuration.
     pub name: String,

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use plugin::{affects_display, escape};
+use program::counted;
 
 use super::status::jobs_text;
 use super::table::table_of;
@@ -35,7 +36,10 @@ impl ControlAnswer {
             }
             ControlAnswer::LogLine(line) => line.to_text(),
             ControlAnswer::MissedLines(count) => {
-                format!("{count} lines of all plugins missed: they came faster than they were read")
+                format!(
+                    "{} of all plugins missed: not read as fast as they came",
+                    counted(*count, "line")
+                )
             }
             ControlAnswer::UnknownJob(id) => {
                 format!("the host has no job `{}`", escape(id))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use plugin::escape;
-use program::duration;
+use program::{counted, duration};
 use serde::{Deserialize, Serialize};
 
 use super::table::table_of;
@@ -12,7 +12,6 @@ use crate::lent::jobs::{ListedJob, ListedState};
 
 /// Status of a host.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct HostStatus {
     /// Version of the host.
     pub version: String,
@@ -54,7 +53,6 @@ pub struct HostStatus {
 
 /// Pending job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct JobStatus {
     /// Id of the job.
     pub id: String,
@@ -113,7 +111,10 @@ impl HostStatus {
             (
                 "pending",
                 Some(format!(
-                    "{pending_reports} reports, {pending_messages} messages, {pending_jobs} jobs"
+                    "{}, {}, {}",
+                    counted(*pending_reports, "report"),
+                    counted(*pending_messages, "message"),
+                    counted(*pending_jobs, "job"),
                 )),
             ),
             (
@@ -172,7 +173,7 @@ device      d1 at localhost:8883
 connection  not connected since 2026-01-01T00:00:00.000Z: closed by the hub\\u{1b}
 host        version 0.1.0, up for 1h 2m
 calls       2 in flight
-pending     1 reports, 0 messages, 0 jobs
+pending     1 report, 0 messages, 0 jobs
 memory      3.0 of 64.0 MiB
 plugins     3 active, 1 off";
         assert_eq!(status.to_text(), expected);

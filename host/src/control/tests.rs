@@ -283,7 +283,7 @@ async fn an_invalid_or_too_long_request_gets_an_error() {
 #[test]
 fn an_answer_is_read_back_unchanged() {
     let text =
-        r#"{"plugins":[],"compiling":[],"configurationRefused":"reason","restartNeeded":true}"#;
+        r#"{"plugins":[],"compiling":[],"configuration_refused":"reason","restart_needed":true}"#;
     let answer: ControlAnswer = serde_json::from_str(text).unwrap();
     assert_eq!(serde_json::to_string(&answer).unwrap(), text);
     let text = r#"{"done":"so"}"#;

@@ -79,13 +79,13 @@ impl Figures {
         let seconds = self.elapsed.as_secs_f64();
         json!({
             "devices": self.devices,
-            "connectedAtOnce": self.max_connected,
+            "connected_at_once": self.max_connected,
             "connections": self.connects,
             "methods": self.methods,
             "errors": self.errors,
-            "methodsPerSecond": self.methods as f64 / seconds.max(0.001),
-            "maxMethodsPerSecond": self.max_methods_per_second,
-            "maxMemoryBytes": self.max_memory_bytes,
+            "methods_per_second": self.methods as f64 / seconds.max(0.001),
+            "max_methods_per_second": self.max_methods_per_second,
+            "max_memory_bytes": self.max_memory_bytes,
             "seconds": seconds,
         })
     }
@@ -146,7 +146,7 @@ mod tests {
         assert!(summary.starts_with("devices    3, 2 connected at once, 0 connected again\n"));
         let json = figures.to_json();
         assert_eq!(
-            (&json["devices"], &json["methods"], &json["errors"], &json["methodsPerSecond"]),
+            (&json["devices"], &json["methods"], &json["errors"], &json["methods_per_second"]),
             (&json!(3), &json!(51), &json!(1), &json!(25.5))
         );
     }

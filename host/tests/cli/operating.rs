@@ -41,7 +41,7 @@ async fn an_operator_lists_and_controls_the_plugins_of_a_running_host() {
     assert_eq!((code, error.as_str()), (Some(1), "error: there is no previous version\n"));
     let (_, error) = operate(&directory, &["reload", "q", "--json"]);
     let error: serde_json::Value = serde_json::from_str(&error).unwrap();
-    assert_eq!((&error["error"], &error["exitCode"]), (&"unknown-plugin".into(), &4.into()));
+    assert_eq!((&error["error"], &error["exit_code"]), (&"unknown-plugin".into(), &4.into()));
     let (code, error) = operate(&directory, &["reload", "q"]);
     assert_eq!((code, error.lines().next()), (Some(4), Some("error: the host has no plugin `q`")));
 }
@@ -205,8 +205,8 @@ async fn the_status_shows_the_connection_and_why_it_was_lost() {
     let connected = status();
     assert_eq!((&connected["connected"], &connected["device"]), (&true.into(), &"d1".into()));
     assert_eq!(connected["plugins"]["active"], 1);
-    assert!(connected["tokenExpires"].is_string() && connected["reason"].is_null(), "{connected}");
-    assert!(connected["memoryLimitBytes"].as_u64().unwrap() > 0);
+    assert!(connected["token_expires"].is_string() && connected["reason"].is_null(), "{connected}");
+    assert!(connected["memory_limit_bytes"].as_u64().unwrap() > 0);
     let text = program(&directory, &["status"], None).output().unwrap();
     assert!(String::from_utf8(text.stdout).unwrap().contains("connection  connected since "));
 

@@ -44,7 +44,7 @@ pub(super) fn print(
     let token = client.sas_token(path, *ttl).ok_or_else(without_key)?;
     match show.as_json {
         true => {
-            show::json(&json!({"token": token.to_string(), "expiresAtUnix": token.expiry()}));
+            show::json(&json!({"token": token.to_string(), "expires_at_unix": token.expiry()}));
         }
         false => say(token),
     }

@@ -23,7 +23,6 @@ const BACKLOG: usize = 256;
 
 /// A log line of a plugin.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct LoggedLine {
     /// Time of the line, in RFC 3339.
     pub time: String,

@@ -23,7 +23,6 @@ pub(crate) enum CallOutcome {
 
 /// The number of calls by outcome, and other figures of a plugin.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Counters {
     /// Calls that the plugin answered.
     pub answered: u64,
