@@ -19,6 +19,7 @@ pub use completions::{Completions, candidates};
 
 mod build_info;
 mod completions;
+mod tips;
 
 /// The exit code of a wrong command line.
 const USAGE: u8 = 2;
@@ -65,7 +66,9 @@ fn try_parse<T: Parser>(definition: Command, arguments: &[OsString]) -> Result<T
         // clap shows an option in the usage line as if it were required when its variable is
         // set. An error without the variables has the usual line.
         let again = without_variables(definition.clone()).try_get_matches_from(arguments);
-        again.err().filter(|_| error.use_stderr()).unwrap_or(error)
+        let mut error = again.err().filter(|_| error.use_stderr()).unwrap_or(error);
+        tips::correct(&mut error, &definition, arguments);
+        error
     })?;
     let colours = match matches.get_one::<ColorChoice>("color") {
         Some(ColorChoice::Always) => Colours::Always,
@@ -156,7 +159,7 @@ mod tests {
 
     #[derive(Debug, Subcommand)]
     enum Commands {
-        Get { device: String },
+        Get { device: String, payload: Option<String> },
         Completions(Completions),
     }
 
@@ -168,11 +171,24 @@ mod tests {
     #[test]
     fn the_usage_line_of_an_error_has_no_option_whose_variable_is_set() {
         let error = parse("test get").unwrap_err().to_string();
-        assert!(error.contains("Usage: test get <DEVICE>\n"), "{error}");
+        assert!(error.contains("Usage: test get <DEVICE> [PAYLOAD]\n"), "{error}");
         assert!(parse("test get d1").unwrap().file.is_some());
         // A long value is on a line of its own.
         let help = parse("test get --help").unwrap_err().to_string();
         assert!(help.contains("[env:") && help.contains("PATH="), "{help}");
+    }
+
+    #[test]
+    fn an_unknown_option_has_a_tip_only_if_there_is_a_way() {
+        let tip = |line: &str| summary(&parse(line).unwrap_err().to_string()).1;
+        let without = "write the payload without '--payload'";
+        assert_eq!(tip("test get d1 --payload 5").as_deref(), Some(without));
+        assert_eq!(tip("test get d1 --payload=5").as_deref(), Some(without));
+        let quoted = "a payload is JSON, where a string has its own quotes: '\"-abc\"'";
+        assert_eq!(tip("test get d1 -abc").as_deref(), Some(quoted));
+        assert_eq!(tip("test get d1 --other"), None);
+        let similar = "a similar argument exists: '--json'";
+        assert_eq!(tip("test get d1 --jsn").as_deref(), Some(similar));
     }
 
     #[test]
