@@ -89,7 +89,10 @@ impl PluginError {
             }
             PluginError::Engine(_) => Some("lower `calls_at_once` in the plugins' limits".into()),
             PluginError::Load { name, source: LoadError::Read { source, .. } }
-                if source.kind() == io::ErrorKind::NotFound =>
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::IsADirectory
+                ) =>
             {
                 Some(format!(
                     "set `file` under [plugins.{name}] to the component, or make it with \

@@ -21,6 +21,7 @@ mod input;
 mod jobs;
 mod messages;
 pub(crate) mod provisioning;
+mod query;
 mod rollout;
 mod sas;
 mod show;
@@ -212,18 +213,7 @@ pub(crate) async fn run(
             invoke(client, &device, &request, show).await
         }
         HubCommand::Twin(command) => twin::run(command, client, show).await,
-        HubCommand::Query { query, page_size } => {
-            let mut query = client.query(&query, page_size);
-            let mut items = 0;
-            while let Some(page) = query.next_page().await? {
-                items += page.len();
-                page.iter().for_each(show::json);
-            }
-            if items == 0 {
-                note("0 items");
-            }
-            Ok(())
-        }
+        HubCommand::Query { query, page_size } => query::run(&query, page_size, client).await,
         HubCommand::Devices(command) => devices::run(command, client, show).await,
         HubCommand::Configurations(command) => configurations::run(command, client, show).await,
         HubCommand::Rollout(command) => rollout::run(command, client, show).await,
@@ -265,7 +255,13 @@ async fn reboot_device(
     let outcome = reboot::reboot(client, device, timeout, |step| {
         // Removes the spinner before the next line is printed.
         waiting = None;
-        if !matches!(step, RebootStep::Waiting) {
+        // On a terminal, the result shows the time.
+        let is_shown = match step {
+            RebootStep::Waiting => false,
+            RebootStep::Rebooted { .. } => !show.is_for_a_person(),
+            _ => true,
+        };
+        if is_shown {
             note(&step);
         }
         waiting = match step {
@@ -281,6 +277,7 @@ async fn reboot_device(
     let time = outcome?;
     match show.as_json {
         true => show::json(&json!({ reboot::PROPERTY: time })),
+        false if show.is_for_a_person() => say(RebootStep::Rebooted { time: &time }),
         false => say(time),
     }
     Ok(())

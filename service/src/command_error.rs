@@ -8,7 +8,7 @@ use program::{Classify, ExitKind};
 use protocol::connection_string::ConnectionStringError;
 use protocol::error::{ErrorCode, ResponseCode};
 use protocol::provisioning::ProvisioningErrorCode;
-use trust::Distrust;
+use trust::{Distrust, TrustError};
 
 pub(crate) type CommandError = program::CommandError<FailureKind>;
 
@@ -114,6 +114,12 @@ impl Classify<ServiceError> for FailureKind {
                 }
                 EntraSignIn::AzureCli => "install the Azure CLI, and run `az login`",
             },
+            (ServiceError::Trust(TrustError::NoCertificates), _) => {
+                "install the system's certificates (Debian: ca-certificates), or set --ca-file"
+            }
+            (ServiceError::Trust(_), _) => {
+                "set --ca-file or IOTHUB_CA_FILE to a PEM file of certificates"
+            }
             (_, ServiceErrorKind::Offline) => {
                 "start the device; --connect-timeout waits for one that is about to connect"
             }

@@ -1,6 +1,7 @@
 //! Credentials of the service: connection strings and Microsoft Entra ID.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use behaviour_service::{Client, ClientSettings, EntraSignIn, HostName, ServiceConnectionString};
@@ -78,8 +79,7 @@ impl SignIn {
     fn identity(&self) -> Result<ServiceConnectionString, CommandError> {
         let (text, source) = match &self.file {
             Some(path) => {
-                let text = text::read(path)
-                    .with_context(|| format!("connection string file {}", path.display()))?;
+                let text = text::read(path).map_err(|error| self.unread(path, error))?;
                 (text, path.display().to_string())
             }
             None => {
@@ -89,6 +89,25 @@ impl SignIn {
             }
         };
         text.trim().parse().map_err(|error| CommandError::from(error).context(source))
+    }
+
+    /// Returns the error for a file that cannot be read.
+    fn unread(&self, path: &Path, error: io::Error) -> CommandError {
+        let is_read = error.kind() == io::ErrorKind::InvalidData;
+        let subject = format!("connection string file {}", path.display());
+        let error = CommandError::from(anyhow::Error::from(error).context(subject));
+        // The error of a file in another encoding names the way out.
+        if is_read {
+            return error;
+        }
+        let option = match self.target {
+            Target::Hub => "--connection-string-file",
+            Target::Provisioning => "--provisioning-file",
+        };
+        let variable = self.target.identity_variable();
+        error.with_hint(format!(
+            "name a file that this user can read with {option}, or set {variable}"
+        ))
     }
 }
 

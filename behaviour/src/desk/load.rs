@@ -47,6 +47,9 @@ impl DeskError {
             DeskError::Read { file, .. } if file.is_dir() => {
                 "build it first, and name the file: behaviour build DIR"
             }
+            DeskError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "name a component file, such as one that `behaviour build` has written"
+            }
             DeskError::Read { .. } => return None,
             DeskError::Load {
                 source: LoadError::NotGranted { capability: Some(capability), .. },

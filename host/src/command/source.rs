@@ -34,7 +34,12 @@ pub(super) fn identity_and_source(config: &Config) -> Result<(Identity, String),
     }
     let (text, source) = match (variable(CONNECTION_STRING)?, &config.hub.connection_string_file) {
         (Some(text), _) => (text, CONNECTION_STRING.to_owned()),
-        (None, Some(path)) => file("connection string file", path)?,
+        (None, Some(path)) => file("connection string file", path).map_err(|error| {
+            error.with_hint(format!(
+                "set `connection_string_file` under [hub] to a file that this user can read, or \
+                 set {CONNECTION_STRING}"
+            ))
+        })?,
         (None, None) => return Err(no_identity()),
     };
     match text.trim().parse() {

@@ -3,11 +3,12 @@
 use anyhow::Context as _;
 use behaviour_service::{Client, DeviceId};
 use clap::Subcommand;
-use program::{candidates, say};
+use program::{candidates, note, say};
 use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
 use protocol::registry::DeviceIdentity;
+use serde_json::json;
 
-use super::show::OutputFormat;
+use super::show::{self, OutputFormat};
 use crate::command_error::{CommandError, usage};
 use crate::known_ids;
 use many::ManyDevices;
@@ -67,8 +68,13 @@ pub(crate) async fn run(
 ) -> Result<(), CommandError> {
     match command {
         DevicesCommand::List => {
-            let mut devices = client.devices().await?.into_iter();
-            devices.try_for_each(|device| print(show, device))
+            let devices = client.devices().await?;
+            if devices.is_empty() {
+                note("0 devices");
+                return Ok(());
+            }
+            show.device_header();
+            devices.into_iter().try_for_each(|device| print(show, device))
         }
         DevicesCommand::Get { device } => print(show, client.device(&device).await?),
         DevicesCommand::Create { device: Some(device), x509, .. } => {
@@ -77,19 +83,33 @@ pub(crate) async fn run(
         DevicesCommand::Create { device: None, many, .. } => {
             let ids =
                 many.ids().map_err(usage)?.context("neither a device nor --count is given")?;
-            many::create(ids, client).await
+            many::create(ids, client, show).await
         }
         DevicesCommand::Delete(removal) => removal::delete(removal, client).await,
         DevicesCommand::ConnectionString { device } => {
             let identity = client.device(&device).await?;
-            say(connection_string(client, identity)?.to_text_with_key());
-            Ok(())
+            print_connection_string(client, identity, show)
         }
     }
 }
 
 fn print(show: OutputFormat, device: DeviceIdentity) -> Result<(), CommandError> {
     Ok(show.device(device).context("device")?)
+}
+
+/// Prints the connection string of a device. JSON has the names that `az iot hub` uses.
+fn print_connection_string(
+    client: &Client,
+    identity: DeviceIdentity,
+    show: OutputFormat,
+) -> Result<(), CommandError> {
+    let device = identity.device_id.clone();
+    let text = connection_string(client, identity)?.to_text_with_key();
+    match show.as_json {
+        true => show::json(&json!({"deviceId": device.as_str(), "connectionString": text})),
+        false => say(text),
+    }
+    Ok(())
 }
 
 fn connection_string(

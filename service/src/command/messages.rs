@@ -2,7 +2,7 @@
 
 use behaviour_service::{Client, DeviceId, MessageEvent, ServiceError, ServiceErrorKind};
 use clap::Subcommand;
-use program::{candidates, note, say};
+use program::{candidates, counted, note, say};
 use protocol::error::ErrorCode;
 use serde_json::{Map, Value};
 
@@ -42,7 +42,7 @@ pub(super) async fn run(
             MessageEvent::Message(message) if show.as_json => show::json(&Value::Object(message)),
             MessageEvent::Message(message) => say(text(&message)),
             MessageEvent::Lost(lost) => {
-                note(format_args!("{lost} messages lost: they were not read in time"));
+                note(format_args!("{} lost: not read in time", counted(lost, "message")));
             }
             _ => {}
         }

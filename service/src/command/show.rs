@@ -1,5 +1,7 @@
 //! Results on standard output, either as text or as JSON lines.
 
+use std::io::{self, IsTerminal as _};
+
 use behaviour_service::{MethodResult, Twin};
 use program::say;
 use protocol::registry::{DeviceIdentity, DeviceStatus};
@@ -12,6 +14,11 @@ pub(crate) struct OutputFormat {
 }
 
 impl OutputFormat {
+    /// Returns `true` if a person reads the results, and `false` for JSON and for pipes.
+    pub(super) fn is_for_a_person(self) -> bool {
+        !self.as_json && io::stdout().is_terminal()
+    }
+
     pub(super) fn method_result(self, result: &MethodResult) {
         let MethodResult { status, payload } = result;
         match self.as_json {
@@ -23,9 +30,16 @@ impl OutputFormat {
     pub(super) fn twin(self, twin: &Twin) -> serde_json::Result<()> {
         match self.as_json {
             true => json(&serde_json::to_value(twin)?),
-            false => say(twin_text(twin).trim_end_matches('\n')),
+            false => say(twin_text(twin)),
         }
         Ok(())
+    }
+
+    /// Prints the names of the columns of a list of devices, if a person reads it.
+    pub(super) fn device_header(self) {
+        if self.is_for_a_person() {
+            say(row("DEVICE", "STATUS", "CONNECTION", "AUTHENTICATION"));
+        }
     }
 
     /// Prints a device without its keys.
@@ -53,13 +67,18 @@ fn device_text(device: &DeviceIdentity) -> String {
     };
     let connected = device.connection_state.as_deref().unwrap_or("Disconnected").to_lowercase();
     let authentication = device.authentication.as_ref().map_or("none", |it| it.kind.as_str());
-    format!("{:<32} {status:<8} {connected:<12} {authentication}", device.device_id.as_str())
+    row(device.device_id.as_str(), status, &connected, authentication)
+}
+
+/// Returns a row of the list of devices.
+fn row(device: &str, status: &str, connected: &str, authentication: &str) -> String {
+    format!("{device:<32} {status:<8} {connected:<12} {authentication}")
 }
 
 /// Returns a summary of a twin: connection state, versions, tags and properties.
-fn twin_text(twin: &Twin) -> String {
+pub(super) fn twin_text(twin: &Twin) -> String {
     let connected = twin.connection_state.as_deref().unwrap_or("Disconnected").to_lowercase();
-    let mut text = format!("{}: {connected}, version {}\n", twin.device_id, twin.version);
+    let mut text = format!("{}: {connected}, version {}", twin.device_id, twin.version);
     let properties = &twin.properties;
     for (name, section) in
         [("tags", &twin.tags), ("desired", &properties.desired), ("reported", &properties.reported)]
@@ -69,7 +88,7 @@ fn twin_text(twin: &Twin) -> String {
             (!key.starts_with('$')).then(|| (key.clone(), value.clone()))
         };
         let shown: Map<String, Value> = section.iter().filter_map(is_property).collect();
-        text += &format!("{name}{version}: {:#}\n", Value::Object(shown));
+        text += &format!("\n{name}{version}: {:#}", Value::Object(shown));
     }
     text
 }

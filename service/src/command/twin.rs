@@ -62,7 +62,8 @@ pub(crate) enum TwinCommand {
         #[arg(long, value_name = "ETAG", value_parser = NonEmptyStringValueParser::new())]
         etag: Option<String>,
     },
-    /// Print the twin, and again after each change, until Ctrl-C
+    /// Print the twin, then each changed value with the time at which it was read, until Ctrl-C.
+    /// With --json, print the whole twin after each change
     Watch(watch::WatchArguments),
 }
 

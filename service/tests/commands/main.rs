@@ -5,6 +5,7 @@
 mod certificates;
 mod entra;
 mod fleet;
+mod listing;
 mod policies;
 mod provisioning;
 mod watching;
@@ -328,7 +329,9 @@ async fn the_connection_string_can_be_read_from_a_file() {
     std::fs::remove_file(&file).unwrap();
     let done = program(None, ca_file.to_str(), &arguments);
     let missing = format!(
-        "error: connection string file {}: No such file or directory (os error 2)\n",
+        "error: connection string file {}: No such file or directory (os error 2)\n\
+         hint: name a file that this user can read with --connection-string-file, or set \
+         IOTHUB_CONNECTION_STRING\n",
         file.display()
     );
     check(&done, 1, &missing);
@@ -339,7 +342,7 @@ async fn the_json_flag_prints_errors_as_json_with_their_exit_code() {
     let rig = Rig::start().await;
     let done = rig.run(&["--json", "invoke", "nobody", "greet"]);
     let error: Value = serde_json::from_slice(&done.stderr).unwrap();
-    assert_eq!((done.status.code(), &error["exitCode"]), (Some(4), &json!(4)));
+    assert_eq!((done.status.code(), &error["exit_code"]), (Some(4), &json!(4)));
     assert_eq!((&error["error"], &error["code"]), (&json!("not-found"), &json!("DeviceNotFound")));
     assert_eq!(error["message"], "device `nobody`: DeviceNotFound (404001): nobody");
     assert_eq!(format!("hint: {}\n", error["hint"].as_str().unwrap()), UNKNOWN_DEVICE_HINT);
@@ -354,7 +357,7 @@ async fn the_json_flag_prints_usage_errors_as_json() {
         "error": "usage",
         "message": "the following required arguments were not provided: <DEVICE> <METHOD>",
         "hint": null,
-        "exitCode": 2,
+        "exit_code": 2,
     });
     assert_eq!((done.status.code(), error), (Some(2), expected));
 }
@@ -388,7 +391,7 @@ async fn a_byte_order_mark_is_accepted_and_other_encodings_are_reported() {
     };
     let identity = rig.identity.to_text_with_key();
     std::fs::write(&file, format!("\u{feff}{identity}\r\n")).unwrap();
-    check(&run(), 0, "");
+    check(&run(), 0, "0 devices\n");
 
     let utf16: Vec<u8> = identity.encode_utf16().flat_map(u16::to_le_bytes).collect();
     std::fs::write(&file, utf16).unwrap();

@@ -23,7 +23,7 @@ async fn many_devices_are_removed_only_after_a_confirmation() {
     let done = rig.run(&["devices", "delete", "--prefix", "sim-", "--yes"]);
     check(&done, 0, "3 devices removed\n");
     assert_eq!(rig.json(&["devices", "list"])["deviceId"], "d1");
-    check(&rig.run(&["devices", "delete", "--all", "--yes"]), 0, "1 devices removed\n");
+    check(&rig.run(&["devices", "delete", "--all", "--yes"]), 0, "1 device removed\n");
     check(&rig.run(&["devices", "delete", "--all"]), 0, "0 devices removed\n");
     assert_eq!(rig.run(&["devices", "delete"]).status.code(), Some(2));
     assert_eq!(rig.run(&["devices", "delete", "d1", "--all"]).status.code(), Some(2));

@@ -105,3 +105,28 @@ async fn a_watched_value_is_printed_with_its_time_and_a_difference_with_the_earl
     assert_eq!((&change["before"], &change["value"]), (&json!(5), &json!(6)));
     assert_eq!(rig.run(&["twin", "watch", "d1", "--path", "reported.a"]).status.code(), Some(2));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watched_twin_is_printed_once_and_then_its_changes() {
+    let rig = Rig::start().await;
+    rig.hub.create_device(&"d1".parse().unwrap()).unwrap();
+    let patch = |interval: u32| {
+        let patch = json!({"properties": {"desired": {"interval": interval}}}).to_string();
+        rig.json(&["twin", "patch", "d1", &patch]);
+    };
+    patch(5);
+    let mut twin = Watching::start(&rig, &["twin", "watch", "d1", "--every", "100ms"]);
+    let first = twin.lines.next().unwrap().unwrap();
+    assert!(first.contains("Z  d1: disconnected, version "), "{first}");
+    let mut shown = Vec::new();
+    while !shown.iter().any(|line: &String| line.starts_with("reported (version 1): ")) {
+        shown.push(twin.lines.next().unwrap().unwrap());
+    }
+    assert!(!shown.concat().contains("$metadata"), "{shown:?}");
+    patch(6);
+    let change = twin.lines.next().unwrap().unwrap();
+    assert!(change.ends_with("Z  properties.desired.interval: 5 -> 6"), "{change}");
+
+    let mut whole = Watching::start(&rig, &["--json", "twin", "watch", "d1", "--every", "100ms"]);
+    assert!(whole.json()["properties"]["desired"]["$metadata"].is_object());
+}

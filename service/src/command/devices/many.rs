@@ -6,11 +6,12 @@
 use behaviour_service::{Client, DeviceId, ServiceError};
 use clap::Args;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use program::{Progress, say};
+use program::{Progress, counted};
 use protocol::error::ErrorCode;
 use protocol::registry::DeviceIdentity;
 
-use super::connection_string;
+use super::print_connection_string;
+use crate::command::show::OutputFormat;
 use crate::command_error::CommandError;
 
 /// Number of concurrent requests. If IoT Hub throttles them, the client waits for the time in
@@ -37,16 +38,17 @@ impl ManyDevices {
     }
 }
 
-pub(crate) async fn create(ids: Vec<DeviceId>, client: &Client) -> Result<(), CommandError> {
-    let waiting = Progress::new(&format!("{} devices", ids.len()));
+pub(crate) async fn create(
+    ids: Vec<DeviceId>,
+    client: &Client,
+    show: OutputFormat,
+) -> Result<(), CommandError> {
+    let waiting = Progress::new(&counted(ids.len(), "device"));
     let devices = stream::iter(ids).map(|id| register(client, id)).buffered(CONCURRENT_REQUESTS);
     // Prints only after all have succeeded. If one fails, a second run prints all of them.
     let devices: Vec<DeviceIdentity> = devices.try_collect().await?;
     drop(waiting);
-    for identity in devices {
-        say(connection_string(client, identity)?.to_text_with_key());
-    }
-    Ok(())
+    devices.into_iter().try_for_each(|identity| print_connection_string(client, identity, show))
 }
 
 async fn register(client: &Client, id: DeviceId) -> Result<DeviceIdentity, ServiceError> {

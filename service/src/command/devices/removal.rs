@@ -4,7 +4,7 @@ use behaviour_service::{Client, DeviceId, ServiceError};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use program::{Progress, candidates, note, say};
+use program::{Progress, candidates, counted, note, say};
 use protocol::error::ErrorCode;
 
 use super::many::CONCURRENT_REQUESTS;
@@ -53,14 +53,14 @@ pub(super) async fn delete(removal: Removal, client: &Client) -> Result<(), Comm
     let count = devices.len();
     if !yes && count > 0 {
         devices.iter().for_each(say);
-        return Err(usage(format!("{count} devices would be removed"))
+        return Err(usage(format!("{} would be removed", counted(count, "device")))
             .with_hint("add --yes to remove these devices and their twins"));
     }
-    let waiting = Progress::new(&format!("removing {count} devices"));
+    let waiting = Progress::new(&format!("removing {}", counted(count, "device")));
     let removed = stream::iter(devices).map(|device| remove(client, device));
     removed.buffer_unordered(CONCURRENT_REQUESTS).try_collect::<Vec<()>>().await?;
     drop(waiting);
-    note(format_args!("{count} devices removed"));
+    note(format_args!("{} removed", counted(count, "device")));
     Ok(())
 }
 

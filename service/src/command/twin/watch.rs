@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use behaviour_service::{Client, DeviceId, Twin};
 use clap::Args;
 use jiff::Timestamp;
-use program::{candidates, duration, note, say};
+use program::{candidates, counted, duration, note, say};
 use protocol::twin::FIELDS;
 use serde_json::{Map, Value};
 
@@ -22,6 +22,7 @@ const COMPARED: &[&str] = &["connectionState", "status", "tags", "properties"];
 
 const EXAMPLES: &str = "\
 Examples:
+  behaviour-service twin watch my-device
   behaviour-service twin watch my-device --diff
   behaviour-service twin watch my-device --path properties.reported.battery --every 5s";
 
@@ -34,11 +35,10 @@ pub(crate) struct WatchArguments {
     /// The time between two reads of the twin
     #[arg(long, default_value = "1s", value_parser = interval, value_name = "TIME")]
     every: Duration,
-    /// Print only the changed values, each with the time at which the change was read
+    /// Print only the changed values, and not the twin at first
     #[arg(long)]
     diff: bool,
-    /// Print only the value at this path, such as properties.reported.battery, with the time at
-    /// which it was read
+    /// Print only the value at this path, such as properties.reported.battery
     #[arg(long, value_name = "PATH")]
     path: Option<TwinPath>,
 }
@@ -82,7 +82,8 @@ impl TwinPath {
     }
 }
 
-/// Prints the twin, its changes or one value, and again after each change.
+/// Prints the twin, its changes or one value, and again after each change. Each line has the time
+/// at which the change was read. JSON has the whole twin, unless the options select values.
 pub(super) async fn watch(
     arguments: WatchArguments,
     client: &Client,
@@ -92,30 +93,48 @@ pub(super) async fn watch(
     let mut last: Option<Twin> = None;
     loop {
         let twin = client.twin(&device).await?;
-        match &last {
+        let after = serde_json::to_value(&twin).context("twin")?;
+        let before = last.as_ref().map(serde_json::to_value).transpose().context("twin")?;
+        match (&before, &path) {
             // On some hubs, reported properties do not change the version of the twin.
-            Some(last)
-                if last.version == twin.version
-                    && last.properties == twin.properties
-                    && last.connection_state == twin.connection_state => {}
-            _ if !diff && path.is_none() => show.twin(&twin).context("twin")?,
-            _ => {
-                let before = last.as_ref().map(serde_json::to_value).transpose();
-                let before = before.context("twin")?;
-                let after = serde_json::to_value(&twin).context("twin")?;
-                let lines = match (&path, diff) {
-                    (Some(path), false) => value_line(path, before.as_ref(), &after),
-                    _ => diff_lines(path.as_ref(), before.as_ref(), &after),
-                };
-                if before.is_none() && diff {
-                    note(format_args!("{device}: version {}, waiting for changes", twin.version));
-                }
-                print(&lines, show);
+            (Some(before), _) if is_equal(before, &after) => {}
+            _ if show.as_json && !diff && path.is_none() => show::json(&after),
+            (None, None) if !diff => {
+                say(format_args!("{:.3}  {}", Timestamp::now(), show::twin_text(&twin)));
             }
+            (_, Some(path)) if !diff => print(&value_line(path, before.as_ref(), &after), show),
+            (None, _) => {
+                note(format_args!("{device}: version {}, waiting for changes", twin.version));
+            }
+            (Some(before), path) => print(&diff_lines(path.as_ref(), before, &after), show),
+        }
+        let missed = before.map_or(0, |before| missed_changes(&before, &after));
+        if missed > 0 {
+            let changes = counted(missed, "change");
+            note(format_args!(
+                "{changes} between two reads not shown; a shorter --every shows more of them"
+            ));
         }
         last = Some(twin);
         tokio::time::sleep(every).await;
     }
+}
+
+/// Returns `true` if two twins have the same values.
+fn is_equal(before: &Value, after: &Value) -> bool {
+    ["version", "properties", "connectionState"].iter().all(|key| before[key] == after[key])
+}
+
+/// Returns the number of changes between two reads whose results were overwritten before the
+/// second one. Each change increases the version of its properties by one.
+fn missed_changes(before: &Value, after: &Value) -> u64 {
+    let version = |twin: &Value, section: &str| twin["properties"][section]["$version"].as_u64();
+    let missed = ["desired", "reported"].map(|section| {
+        let (before, after) = (version(before, section)?, version(after, section)?);
+        // A device that was registered again begins with version 1.
+        after.checked_sub(before)?.checked_sub(1)
+    });
+    missed.into_iter().flatten().sum()
 }
 
 /// A printed line: a path with its value, and with `--diff` its earlier value.
@@ -165,9 +184,8 @@ fn value_line(path: &TwinPath, before: Option<&Value>, after: &Value) -> Vec<Lin
     }
 }
 
-/// Returns a line for each changed value; none for the first twin.
-fn diff_lines(path: Option<&TwinPath>, before: Option<&Value>, after: &Value) -> Vec<Line> {
-    let Some(before) = before else { return Vec::new() };
+/// Returns a line for each changed value.
+fn diff_lines(path: Option<&TwinPath>, before: &Value, after: &Value) -> Vec<Line> {
     let mut lines = Vec::new();
     match path {
         Some(path) => {
@@ -216,9 +234,8 @@ mod tests {
             "version": 2, "tags": {},
             "properties": { "reported": { "a": { "x": 3, "y": 2 }, "b": null, "$version": 2 } },
         });
-        assert_eq!(diff_lines(None, None, &after), []);
         assert_eq!(
-            diff_lines(None, Some(&before), &after),
+            diff_lines(None, &before, &after),
             [
                 line("tags.floor", Some(json!(1)), None),
                 line("properties.reported.a.x", Some(json!(1)), Some(json!(3))),
@@ -227,7 +244,7 @@ mod tests {
         );
         let path: TwinPath = "properties.reported.b".parse().unwrap();
         assert_eq!(
-            diff_lines(Some(&path), Some(&before), &after),
+            diff_lines(Some(&path), &before, &after),
             [line("properties.reported.b", None, Some(Value::Null))]
         );
     }
@@ -241,6 +258,19 @@ mod tests {
         assert_eq!(value_line(&path, None, &first), printed(Some(json!(1))));
         assert_eq!(value_line(&path, Some(&first), &second), []);
         assert_eq!(value_line(&path, Some(&second), &twin(json!({}))), printed(None));
+    }
+
+    #[test]
+    fn changes_that_were_overwritten_before_they_were_read_are_counted() {
+        let twin = |desired: u64, reported: u64| {
+            json!({ "properties": {
+                "desired": { "$version": desired }, "reported": { "$version": reported },
+            } })
+        };
+        assert_eq!(missed_changes(&twin(1, 1), &twin(2, 1)), 0);
+        assert_eq!(missed_changes(&twin(1, 1), &twin(3, 5)), 1 + 3);
+        assert_eq!(missed_changes(&twin(7, 7), &twin(1, 1)), 0, "registered again");
+        assert_eq!(missed_changes(&json!({}), &twin(3, 3)), 0);
     }
 
     #[test]
