@@ -218,8 +218,8 @@ impl Translator {
             }
             MessageType::TwinGetResponse => self.twins.got(correlation, payload),
             MessageType::ReportedPatchResponse => match self.twins.reported(correlation, payload) {
-                twins::Reported::Answer(answers) => Ok(answers),
-                twins::Reported::Again(request_id, patch) => {
+                twins::PatchAnswer::Answer(answers) => Ok(answers),
+                twins::PatchAnswer::Again(request_id, patch) => {
                     Ok(vec![self.message(MessageType::ReportedPatch, request_id, &patch)])
                 }
             },

@@ -36,10 +36,11 @@ pub(super) struct Twins {
     desired_version: u64,
     reported_version: u64,
     gets: VecDeque<(CorrelationId, RequestId)>,
-    report: Option<Report>,
+    report: Option<PendingPatch>,
 }
 
-struct Report {
+/// A change of reported properties that the hub has not answered.
+struct PendingPatch {
     request_id: CorrelationId,
     rid: RequestId,
     payload: Bytes,
@@ -47,7 +48,7 @@ struct Report {
 }
 
 /// The consequence of an answer to a patch.
-pub(super) enum Reported {
+pub(super) enum PatchAnswer {
     Answer(Vec<Translated>),
     /// The same patch for another version.
     Again(CorrelationId, ReportedPatch),
@@ -76,7 +77,7 @@ impl Twins {
     ) -> (CorrelationId, ReportedPatch) {
         let request_id = CorrelationId::from_random(random_bytes());
         let patch = ReportedPatch { if_match: self.reported_version, payload: payload.to_vec() };
-        self.report = Some(Report { request_id, rid, payload, attempts: 1 });
+        self.report = Some(PendingPatch { request_id, rid, payload, attempts: 1 });
         (request_id, patch)
     }
 
@@ -109,14 +110,14 @@ impl Twins {
     }
 
     /// Handles the answer to a report.
-    pub(super) fn reported(&mut self, request_id: CorrelationId, payload: &[u8]) -> Reported {
+    pub(super) fn reported(&mut self, request_id: CorrelationId, payload: &[u8]) -> PatchAnswer {
         let Some(mut report) = self.report.take_if(|report| report.request_id == request_id) else {
-            return Reported::Answer(Vec::new());
+            return PatchAnswer::Answer(Vec::new());
         };
         let response = match ReportedPatchResponse::decode(payload) {
             Ok(response) => response,
             Err(error) => {
-                return Reported::Answer(ignored(MessageType::ReportedPatchResponse, &error));
+                return PatchAnswer::Answer(ignored(MessageType::ReportedPatchResponse, &error));
             }
         };
         let ReportedPatchResponse { outcome, version } = response;
@@ -124,13 +125,13 @@ impl Twins {
         let (status, message) = match outcome {
             PatchOutcome::Ok => {
                 let answered = answer(204, report.rid, Some(version), String::new());
-                return Reported::Answer(vec![answered]);
+                return PatchAnswer::Answer(vec![answered]);
             }
             PatchOutcome::VersionMismatch if report.attempts < MAX_ATTEMPTS => {
                 report.attempts += 1;
                 let patch = ReportedPatch { if_match: version, payload: report.payload.to_vec() };
                 self.report = Some(report);
-                return Reported::Again(request_id, patch);
+                return PatchAnswer::Again(request_id, patch);
             }
             // The twin waits and sends the report again.
             PatchOutcome::VersionMismatch => (429, "another writer changes the properties"),
@@ -141,7 +142,7 @@ impl Twins {
             }
         };
         let body = serde_json::json!({ "message": message }).to_string();
-        Reported::Answer(vec![answer(status, report.rid, None, body)])
+        PatchAnswer::Answer(vec![answer(status, report.rid, None, body)])
     }
 
     /// Handles a change of desired properties.
