@@ -62,6 +62,7 @@ mod receipts;
 mod renewal;
 mod rivals;
 mod session;
+mod session_renewal;
 mod socket;
 mod window;
 mod wire;

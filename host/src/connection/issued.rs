@@ -11,6 +11,7 @@ use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
 use super::certificate::{LiveCertificate, RequiredName};
+use super::session_renewal::SessionRenewal;
 use crate::issued::{IssuedError, IssuedFile, SigningRequest};
 
 /// The difference between this machine's clock and the start of a new certificate above which
@@ -22,6 +23,8 @@ pub(crate) struct IssuedCertificate {
     file: IssuedFile,
     name: RequiredName,
     live: Mutex<Option<Arc<LiveCertificate>>>,
+    /// Requests over the session, which not every hub has.
+    pub(super) over_session: SessionRenewal,
 }
 
 /// The reason why a chain of the hub or of the service is not used.
@@ -58,12 +61,22 @@ impl IssuedCertificate {
                 None
             }
         });
-        IssuedCertificate { file, name, live: Mutex::new(live) }
+        IssuedCertificate {
+            file,
+            name,
+            live: Mutex::new(live),
+            over_session: SessionRenewal::default(),
+        }
     }
 
     /// Returns the certificate, if there is one.
     pub(crate) fn live(&self) -> Option<Arc<LiveCertificate>> {
         self.live.lock().clone()
+    }
+
+    /// Returns `true` if the hub may issue certificates over the session.
+    pub(crate) fn renews_over_session(&self) -> bool {
+        self.over_session.is_possible()
     }
 
     /// Returns `true` if the device can sign in with the certificate at `now`.

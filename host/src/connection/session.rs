@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::id::RequestId;
+use protocol::mqtt5::ConnectionProfile;
 use rumqttc::Packet;
 use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{error, warn};
 
 use super::answers::Answers;
 use super::failure::ConnectionFailure;
@@ -137,6 +138,11 @@ impl Session {
         }
         if state.phase != Phase::Opening {
             self.forward(Incoming::Lost { deliberate }).await;
+        } else if closed && dial.issued().is_some_and(|issued| issued.over_session.closed()) {
+            warn!(
+                "the hub closes each connection with requests for certificates: \
+                 the device registers again for its next certificate"
+            );
         }
         let ended = match ended {
             Ok(ended) => ended,
@@ -179,7 +185,7 @@ impl Session {
         renewal: &mut Renewal,
         dial: &Arc<Dial>,
     ) -> Result<Ended, ConnectionFailure> {
-        self.begin(state, dial.issued().is_some()).await?;
+        self.begin(state, subscribes_to_certificates(dial)).await?;
         let closing = self.closing.clone();
         let mut closing = pin!(closing.cancelled());
         let mut ping = pin!(sleep(dial.ping_interval()));
@@ -246,6 +252,15 @@ impl Session {
             }
         }
     }
+}
+
+/// Returns `true` if a connection subscribes to answers with certificates.
+fn subscribes_to_certificates(dial: &Dial) -> bool {
+    let Some(issued) = dial.issued() else { return false };
+    if dial.profile() == ConnectionProfile::MqttV5 {
+        issued.over_session.rule_out();
+    }
+    issued.over_session.is_possible()
 }
 
 /// Waits until the host closes the connection. If packets are pending, waits for

@@ -100,7 +100,8 @@ impl CertificateRenewal {
         progress: &mut RenewalProgress,
         schedule: Schedule,
     ) -> Result<(), RenewalFailure> {
-        if !self.outbox.is_online() || progress.session_failures >= MAX_SESSION_FAILURES {
+        let over_session = self.outbox.is_online() && self.issued.renews_over_session();
+        if !over_session || progress.session_failures >= MAX_SESSION_FAILURES {
             progress.session_failures = 0;
             return Ok(self.provisioning.renew().await?);
         }

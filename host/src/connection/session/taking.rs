@@ -76,6 +76,9 @@ impl Session {
             return Err(ConnectionFailure::new("the hub refused a subscription"));
         }
         (state.phase, state.until) = (Phase::Open, None);
+        if let Some(issued) = dial.issued() {
+            issued.over_session.granted();
+        }
         let validity = |it: &Arc<DeviceCertificate>| Validity {
             from: it.valid_from(),
             until: it.valid_until(),

@@ -38,7 +38,7 @@ pub(super) enum SessionRefusal {
     Malformed,
 }
 
-/// RequestStep after an answer.
+/// Step after an answer.
 #[derive(Debug, PartialEq, Eq)]
 enum RequestStep {
     /// Another answer follows.
