@@ -238,31 +238,35 @@ fn ready_text(hub: &Hub, devices: &[(DeviceId, String)], ca_file: &Path) -> Stri
     add(&format!("export IOTHUB_CA_FILE='{}'", ca_file.display()));
     let service = hub.service_connection_string().to_text_with_key();
     add(&format!("export IOTHUB_CONNECTION_STRING='{service}'"));
-    let provisioning = hub.provisioning();
-    add("");
-    add("# for devices that provision themselves, and the service that enrolls them");
-    add(&format!("export PROVISIONING_HOST='{}'", hub.provisioning().host()));
-    add(&format!("export PROVISIONING_IDSCOPE='{}'", provisioning.id_scope()));
-    let owner = provisioning.connection_string().to_text_with_key();
-    add(&format!("export PROVISIONING_CONNECTION_STRING='{owner}'"));
-    let directory = hub.directory();
-    add("");
-    add("# for a service that signs in by Microsoft Entra ID, with --auth environment");
-    add(&format!("export IOTHUB_HOST='{}'", hub.service_connection_string().host));
-    add(&format!("export PROVISIONING_SERVICE_HOST='{}'", provisioning.connection_string().host));
-    let authority = hub.service_connection_string().host;
-    add(&format!("export AZURE_AUTHORITY_HOST='https://{authority}'"));
-    add(&format!("export AZURE_TENANT_ID='{}'", directory.tenant_id()));
-    add(&format!("export AZURE_CLIENT_ID='{}'", directory.client_id()));
-    add(&format!("export AZURE_CLIENT_SECRET='{}'", directory.client_secret()));
     for (device, identity) in devices {
         add("");
         add(&format!("# for the device {device}"));
         add(&format!("export IOTHUB_CA_FILE='{}'", ca_file.display()));
         add(&format!("export IOTHUB_DEVICE_CONNECTION_STRING='{identity}'"));
     }
+    let provisioning = hub.provisioning();
+    add("");
+    add("# for devices that provision themselves, and the service that enrolls them");
+    add(&format!("export PROVISIONING_HOST='{}'", provisioning.host()));
+    add(&format!("export PROVISIONING_IDSCOPE='{}'", provisioning.id_scope()));
+    let owner = provisioning.connection_string().to_text_with_key();
+    add(&format!("export PROVISIONING_CONNECTION_STRING='{owner}'"));
+    add("");
+    add("# for a service that signs in by Microsoft Entra ID, with --auth environment");
+    add(&format!("export IOTHUB_HOST='{}'", hub.service_connection_string().host));
+    add(&format!("export PROVISIONING_SERVICE_HOST='{}'", provisioning.connection_string().host));
+    let directory = hub.directory();
+    add(&format!("export AZURE_AUTHORITY_HOST='{}'", directory_url(hub)));
+    add(&format!("export AZURE_TENANT_ID='{}'", directory.tenant_id()));
+    add(&format!("export AZURE_CLIENT_ID='{}'", directory.client_id()));
+    add(&format!("export AZURE_CLIENT_SECRET='{}'", directory.client_secret()));
     add("");
     text
+}
+
+/// Returns the URL of the directory of Microsoft Entra ID, which is on the HTTPS port.
+fn directory_url(hub: &Hub) -> String {
+    format!("https://{}", hub.service_connection_string().host)
 }
 
 /// Returns the ports and connection strings as a line of JSON.
@@ -286,7 +290,7 @@ fn ready_json(hub: &Hub, devices: &[(DeviceId, String)], ca_file: &Path) -> Stri
             "connectionString": hub.provisioning().connection_string().to_text_with_key(),
         },
         "directory": {
-            "authority": format!("https://{}", hub.service_connection_string().host),
+            "authority": directory_url(hub),
             "tenantId": directory.tenant_id(),
             "clientId": directory.client_id(),
             "clientSecret": directory.client_secret(),
