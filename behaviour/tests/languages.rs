@@ -19,6 +19,8 @@ use serde_json::{Value, json};
 mod http;
 #[path = "languages/lua.rs"]
 mod lua;
+#[path = "languages/moved.rs"]
+mod moved;
 #[path = "languages/output.rs"]
 mod output;
 #[path = "languages/scripts.rs"]
