@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use plugin::{LimitError, UnknownCapability};
 use program::chain;
+use program::duration::display;
 use program::toml_text::TomlError;
 use protocol::host_name::HostNameError;
 use protocol::id::IdError;
@@ -44,7 +45,7 @@ pub enum ConfigError {
     #[error("`hub.profile`: {0}")]
     Profile(UnknownProfile),
     /// A key of `[hub]` or `[host]` whose value is out of range.
-    #[error("`{key}` is {found:?}, not between {min:?} and {max:?}")]
+    #[error("`{key}` is {}, not between {} and {}", display(*.found), display(*.min), display(*.max))]
     Range {
         /// Key with its table.
         key: &'static str,

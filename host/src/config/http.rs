@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use plugin::{Capability, HttpHostError, HttpSettings, MAX_DEADLINE};
+use program::duration::display;
 
 use super::file;
 
@@ -21,7 +22,7 @@ pub enum HttpError {
     #[error("`hosts`")]
     Host(#[from] HttpHostError),
     /// Timeout that is zero or longer than the longest deadline of a call.
-    #[error("`timeout` is {0:?}, not between 1 ms and {MAX_DEADLINE:?}")]
+    #[error("`timeout` is {}, not between 1ms and {}", display(*.0), display(MAX_DEADLINE))]
     Timeout(Duration),
 }
 
