@@ -7,6 +7,7 @@
 
 mod accept;
 mod credentials;
+mod faulty;
 mod messages;
 mod mqtt5;
 mod outbox;
@@ -29,7 +30,7 @@ use crate::certificates::DeviceAuthorities;
 use crate::credentials::Credentials;
 use crate::custom_topic::CustomTopic;
 use crate::events::EventKind;
-use crate::faults::{ConnectionFate, Faults, Handling, Step};
+use crate::faults::{Faults, Handling, Step};
 use crate::methods::Methods;
 use crate::mqtt::{Inbound, Malformed, Outbound, Will, decode, first_level};
 use crate::mqtt5::LEVEL;
@@ -340,22 +341,7 @@ impl Session {
 
     /// Sends a packet with the given handling.
     async fn send(&self, packet: &Outbound<'_>, handling: Handling) -> Result<(), SessionEnd> {
-        let sent = self.outlet.send(packet.encode(), handling).await;
-        sent.map_err(|_| SessionEnd::Closed)?;
-        if handling.drops_connection() { Err(SessionEnd::Fault) } else { Ok(()) }
-    }
-
-    /// Applies `handling` to an incoming packet. Returns `true` if the packet is to be
-    /// processed.
-    async fn receive(&self, handling: Handling) -> Result<bool, SessionEnd> {
-        if !handling.delay.is_zero() {
-            tokio::time::sleep(handling.delay).await;
-        }
-        self.outlet.silence_if(handling.connection);
-        match handling.connection {
-            ConnectionFate::Dropped if handling.copies == 0 => Err(SessionEnd::Fault),
-            _ => Ok(handling.copies > 0),
-        }
+        faulty::send(&self.outlet, packet.encode(), handling).await
     }
 
     /// Cleans up after the connection has ended: publishes the will unless the device sent

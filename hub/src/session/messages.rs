@@ -13,7 +13,7 @@ use protocol::topic::{DeviceTopic, Filter, HubTopic, MAX_MESSAGE_BYTES};
 use serde_json::{Map, Value, json};
 use tracing::{debug, info};
 
-use super::{Session, SessionEnd, on_disk};
+use super::{Session, SessionEnd, faulty, on_disk};
 use crate::faults::{Handling, Injection, Step};
 use crate::methods::method_outcome;
 use crate::mqtt::{Outbound, Publish, Will};
@@ -36,7 +36,7 @@ impl Session {
             DeviceTopic::MethodAnswer { status, rid } => {
                 let outcome = method_outcome(status, &message.payload);
                 let handling = self.handling(Step::Answer);
-                if self.receive(handling).await? {
+                if faulty::receive(&self.outlet, handling).await? {
                     self.context.methods.answer(&self.device, &rid, outcome);
                 }
                 acknowledged(handling)
@@ -68,7 +68,7 @@ impl Session {
                     return Ok(repeated);
                 }
                 let handling = self.handling(Step::Message);
-                if self.receive(handling).await? {
+                if faulty::receive(&self.outlet, handling).await? {
                     let properties = match message.retain {
                         true => properties.with("mqtt-retain", "true"),
                         false => properties,

@@ -18,8 +18,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
-use super::{Packets, SessionContext, SessionEnd, silenced_until};
-use crate::faults::{ConnectionFate, Handling, Step};
+use super::{Packets, SessionContext, SessionEnd, faulty, silenced_until};
+use crate::faults::{Handling, Step};
 use crate::mqtt5::{Mqtt5Inbound, Mqtt5Outbound, Mqtt5Publish, Mqtt5Subscribe, decode, reason_of};
 use crate::peer::Peer;
 use crate::sessions::{Ending, InFlight, MAX_SESSION_EXPIRY, Outlet};
@@ -220,22 +220,7 @@ impl Mqtt5Session {
     }
 
     async fn send(&self, packet: &Mqtt5Outbound<'_>, handling: Handling) -> Result<(), SessionEnd> {
-        let sent = self.outlet.send(packet.encode(), handling).await;
-        sent.map_err(|_| SessionEnd::Closed)?;
-        if handling.drops_connection() { Err(SessionEnd::Fault) } else { Ok(()) }
-    }
-
-    /// Applies `handling` to an incoming message. Returns `true` if the message is to be
-    /// processed.
-    async fn receive(&self, handling: Handling) -> Result<bool, SessionEnd> {
-        if !handling.delay.is_zero() {
-            tokio::time::sleep(handling.delay).await;
-        }
-        self.outlet.silence_if(handling.connection);
-        match handling.connection {
-            ConnectionFate::Dropped if handling.copies == 0 => Err(SessionEnd::Fault),
-            _ => Ok(handling.copies > 0),
-        }
+        faulty::send(&self.outlet, packet.encode(), handling).await
     }
 
     /// Cleans up after the connection has ended: sends a DISCONNECT with the reason if the hub

@@ -8,7 +8,7 @@ use protocol::twin::DeviceTwin;
 use serde_json::{Map, Value};
 use tracing::debug;
 
-use super::super::SessionEnd;
+use super::super::{SessionEnd, faulty};
 use super::Mqtt5Session;
 use crate::faults::{Handling, Step};
 use crate::mqtt5::{Mqtt5Outbound, Mqtt5Publish};
@@ -35,7 +35,7 @@ impl Mqtt5Session {
         }
         // A lost birth is one that the hub has not received.
         if handling.copies == 0 {
-            return self.receive(handling).await.map(drop);
+            return faulty::receive(&self.outlet, handling).await.map(drop);
         }
         if !std::mem::replace(&mut self.admitted, true) {
             self.context.state.set_connected(&self.device, true);

@@ -10,7 +10,7 @@ use protocol::topic::MAX_MESSAGE_BYTES;
 use tracing::{debug, info};
 
 use super::super::messages::reported_patch;
-use super::super::{SessionEnd, on_disk};
+use super::super::{SessionEnd, faulty, on_disk};
 use super::births::text;
 use super::{Mqtt5Session, violation};
 use crate::faults::{Handling, Step};
@@ -54,7 +54,7 @@ impl Mqtt5Session {
             DeviceStep::ProbeAck(_) => self.handling(Step::ProbeAck),
             DeviceStep::Result(_) | DeviceStep::Abandon(_) => self.handling(Step::Answer),
         };
-        if self.receive(handling).await? {
+        if faulty::receive(&self.outlet, handling).await? {
             self.context.methods.step(&self.device, correlation, step);
         }
         acknowledged_after(handling)
@@ -159,7 +159,7 @@ impl Mqtt5Session {
             return Err(violation(ReasonCode::PACKET_TOO_LARGE, text));
         }
         let handling = self.handling(Step::Message);
-        if self.receive(handling).await? {
+        if faulty::receive(&self.outlet, handling).await? {
             self.publish_telemetry(telemetry_of(&self.sender, &message));
         }
         acknowledged_after(handling)
