@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::id::ConfigurationId;
+use crate::nulls::null_as_default;
 
 /// Maximum number of custom metrics.
 pub const MAX_METRICS: usize = 5;
@@ -131,12 +132,6 @@ pub fn content_path(key: &str) -> Option<Vec<String>> {
 
 fn is_empty(content: &Option<Map<String, Value>>) -> bool {
     content.as_ref().is_none_or(Map::is_empty)
-}
-
-fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@
 //! on multiple devices".
 
 use json::Json;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::id::{DeviceId, JobId, ModuleId};
 use crate::method::MethodResult;
+use crate::nulls::null_as_default;
 
 /// Maximum execution time of a job that has none, in seconds.
 pub const DEFAULT_EXECUTION_SECONDS: u64 = 3600;
@@ -196,12 +197,6 @@ pub struct DeviceJobError {
     /// The message.
     #[serde(default)]
     pub description: String,
-}
-
-fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[cfg(test)]

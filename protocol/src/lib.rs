@@ -70,4 +70,5 @@ pub mod topic;
 pub mod twin;
 pub mod user_name;
 
+mod nulls;
 mod percent;
