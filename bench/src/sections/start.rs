@@ -15,6 +15,10 @@ use crate::{Effort, say};
 /// milliseconds and varies more than other measures.
 const STARTS_PER_ROUND: usize = 5;
 
+/// Pause before each start. The hub delays a device that connects more than five times in a
+/// second, as IoT Hub limits the rate of connections.
+const BETWEEN_STARTS: Duration = Duration::from_millis(250);
+
 pub(crate) async fn measure(
     stage: &Stage,
     effort: Effort,
@@ -75,6 +79,7 @@ async fn first_answer(
     kind: Kind,
     toml: &HostToml,
 ) -> anyhow::Result<(Duration, f64)> {
+    tokio::time::sleep(BETWEEN_STARTS).await;
     let mut connection = stage.invoker.connect().await?;
     let peer = stage.start(kind, toml).await?;
     connection.ask(&stage.echo(&peer.device)).await?;
