@@ -17,6 +17,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 pub use filter::{LogFilter, LogFilterError};
 use format::{JsonFormat, ShortFormat};
+use line::LineFormat;
 use queue::LineQueue;
 
 use crate::output::has_colours;
@@ -24,6 +25,7 @@ use crate::output::has_colours;
 mod event;
 mod filter;
 mod format;
+mod line;
 mod queue;
 
 thread_local! {
@@ -82,9 +84,12 @@ pub fn log(filter: &LogFilter, json: bool, targets: &[&str]) -> anyhow::Result<L
         let format = || ShortFormat { has_colours };
         with_default(warnings().event_format(format()).finish(), warn);
         builder().with_env_filter(filter.env_filter()).event_format(format()).init();
+    } else if has_colours {
+        with_default(warnings().with_ansi(true).finish(), warn);
+        builder().with_env_filter(filter.env_filter()).with_ansi(true).init();
     } else {
-        with_default(warnings().with_ansi(has_colours).finish(), warn);
-        builder().with_env_filter(filter.env_filter()).with_ansi(has_colours).init();
+        with_default(warnings().event_format(LineFormat).finish(), warn);
+        builder().with_env_filter(filter.env_filter()).event_format(LineFormat).init();
     }
     // The default hook writes directly to standard error, which may block.
     panic::set_hook(Box::new(|panic| {

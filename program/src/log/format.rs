@@ -94,7 +94,7 @@ where
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::io::{self, Write};
     use std::sync::Arc;
 
@@ -106,7 +106,7 @@ mod tests {
 
     /// Writer to memory.
     #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
+    pub(in crate::log) struct Written(Arc<Mutex<Vec<u8>>>);
 
     impl Write for Written {
         fn write(&mut self, text: &[u8]) -> io::Result<usize> {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     impl Written {
-        fn text(&self) -> String {
+        pub(in crate::log) fn text(&self) -> String {
             String::from_utf8(self.0.lock().clone()).unwrap()
         }
     }

@@ -2,8 +2,9 @@
 //! the fields.
 //!
 //! The lines are those of `tracing_subscriber`'s full format without colours. A busy host logs
-//! a line per call, and its formatting was a seventh of the processor time of a small call. This
-//! format writes each value directly to the line, in a third of the time.
+//! a line per call, which with that format was a seventh of the processor time of a small call.
+//! It passes each message on in single characters (version 0.3.23). This format writes whole
+//! values.
 
 use std::fmt::{self, Debug, Write as _};
 
@@ -107,7 +108,7 @@ impl fmt::Write for Escaped<'_> {
             return self.0.write_str(text);
         }
         text.chars().try_for_each(|character| match is_escaped(character) {
-            true => write!(self.0, "{}", character.escape_unicode()),
+            true => write!(self.0, "\\u{{{:x}}}", u32::from(character)),
             false => self.0.write_char(character),
         })
     }
