@@ -39,7 +39,7 @@ pub(crate) use receipts::{Receipt, Receipts};
 use session::{Session, Suspicion};
 use window::Window;
 
-use crate::supervision::Supervisor;
+use crate::supervision::{Pulse, Supervisor};
 
 mod address;
 pub(crate) mod admission;
@@ -97,8 +97,15 @@ pub(crate) struct Connection {
     incoming: mpsc::Receiver<Incoming>,
     outbox: Outbox,
     closing: CancellationToken,
-    driver: JoinHandle<()>,
+    driver: DriverState,
     history: Arc<ConnectionHistory>,
+}
+
+/// The driver of a connection.
+enum DriverState {
+    /// Not started.
+    Idle(Box<(Driver, Pulse)>),
+    Started(JoinHandle<()>),
 }
 
 /// A sender of packets to the hub. Clones share the connection.
@@ -129,8 +136,8 @@ struct OutgoingRequest {
 }
 
 impl Connection {
-    /// Starts connecting in the background. Attempts continue until the connection is closed.
-    pub(crate) fn open(dial: Dial, supervisor: &Supervisor) -> Connection {
+    /// Creates a connection, which [`Connection::start`] opens.
+    pub(crate) fn new(dial: Dial, supervisor: &Supervisor) -> Connection {
         let (messages, messages_out) = mpsc::channel(OUTBOX_PACKETS);
         let (requests, requests_out) = mpsc::channel(OUTBOX_PACKETS);
         let (to_device, incoming) = mpsc::channel(INBOX_EVENTS);
@@ -154,10 +161,22 @@ impl Connection {
             change: None,
             suspicion: Suspicion::None,
         };
-        let driver = Driver::new(dial, session).run();
-        let driver = tokio::spawn(pulse.over(driver));
+        let driver = DriverState::Idle(Box::new((Driver::new(dial, session), pulse)));
         let outbox = Outbox { messages, requests, answers, online, receipts };
         Connection { incoming, outbox, closing, driver, history }
+    }
+
+    /// Starts connecting in the background, in the runtime of the caller. Attempts continue
+    /// until the connection is closed. Does nothing if it was called before.
+    pub(crate) fn start(self) -> Connection {
+        let driver = match self.driver {
+            DriverState::Idle(idle) => {
+                let (driver, pulse) = *idle;
+                DriverState::Started(tokio::spawn(pulse.over(driver.run())))
+            }
+            started @ DriverState::Started(_) => started,
+        };
+        Connection { driver, ..self }
     }
 
     /// Returns a sender of packets on this connection.
@@ -188,8 +207,10 @@ impl Connection {
     pub(crate) async fn close(self) {
         self.closing.cancel();
         drop(self.incoming);
-        // The supervisor has already reported a panic in the driver.
-        self.driver.await.ok();
+        if let DriverState::Started(driver) = self.driver {
+            // The supervisor has already reported a panic in the driver.
+            driver.await.ok();
+        }
     }
 }
 

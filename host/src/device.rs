@@ -10,6 +10,7 @@ pub(crate) mod certificate;
 pub(crate) mod counts;
 pub(crate) mod desired;
 mod drain;
+pub(crate) mod own_thread;
 pub(crate) mod renewal;
 pub(crate) mod status;
 pub(crate) mod systemd;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use protocol::id::RequestId;
 use protocol::topic::DeviceTopic;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
@@ -57,6 +59,8 @@ pub(crate) struct Device {
     pub(crate) credential_answers: watch::Sender<Option<CredentialAnswer>>,
     /// Persisted data; `None` if nothing is persisted.
     pub(crate) durable: Option<Durable>,
+    /// Runtime of the jobs, and of the calls that are not quick.
+    pub(crate) workers: Handle,
 }
 
 /// Event that the loop handles.
@@ -80,17 +84,18 @@ impl Device {
     /// Runs until `stop` completes, then drains and disconnects.
     pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
-        let mut arrivals = Arrivals::default();
+        self.connection = self.connection.start();
+        let mut arrivals = Arrivals::new(&self.workers);
         let mut drain: Option<Drain> = None;
         // Time of the next `DrainTick`. It is kept across iterations, so that frequent events
         // do not postpone it.
         let mut tick = Instant::now();
         let mut stopping = false;
         let mut reboot: Option<AbortOnDropHandle<()>> = None;
-        let _jobs = self
-            .durable
-            .as_ref()
-            .map(|durable| durable.run_jobs(Arc::clone(&self.router) as _, &self.supervisor));
+        let _jobs = self.durable.as_ref().map(|durable| {
+            let _workers = self.workers.enter();
+            durable.run_jobs(Arc::clone(&self.router) as _, &self.supervisor)
+        });
         loop {
             let event = tokio::select! {
                 incoming = self.connection.next() => Event::Incoming(incoming),
@@ -254,12 +259,18 @@ impl Device {
 }
 
 /// State of the loop that changes with events of the connection.
-#[derive(Default)]
 struct Arrivals {
     calls: Calls,
     deliveries: Deliveries,
     /// `None` while the device is not connected.
     online: Option<Online>,
+}
+
+impl Arrivals {
+    fn new(workers: &Handle) -> Arrivals {
+        let calls = Calls::new(workers.clone());
+        Arrivals { calls, deliveries: Deliveries::default(), online: None }
+    }
 }
 
 /// Return path to the caller of a method.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plugin::{Lent, Nothing, Plugin, SystemClock};
+use tokio::runtime::Handle;
 use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::config::{Config, Configured};
@@ -17,6 +18,7 @@ use crate::device::certificate::{self, Renewer};
 use crate::device::counts::Counts;
 use crate::device::desired::Desired;
 use crate::device::desired::accepted::Accepted;
+use crate::device::own_thread;
 use crate::device::renewal::CertificateRenewal;
 use crate::device::status::{self, StatusSources};
 use crate::device::systemd::ServiceManager;
@@ -152,7 +154,10 @@ pub async fn run_on(
         }
     };
     let ended = tokio::select! {
-        () = device.run(stop) => None,
+        ended = own_thread::run(device, stop) => {
+            ended.map_err(RunError::Thread)?;
+            None
+        }
         ended = supervisor.ended() => Some(ended),
     };
     supervisor.stopping();
@@ -222,7 +227,7 @@ impl ProcessParts {
         let client_id = identity.client_id();
         let device_id = identity.device.as_str().into();
         let admission = dial.admission();
-        let connection = Connection::open(dial, &self.supervisor);
+        let connection = Connection::new(dial, &self.supervisor);
         let journal = durable.as_ref().map(|durable| Arc::clone(&durable.journal));
         let twin = Arc::new(Twin::new(client_id.clone(), journal.clone()));
         let telemetry = Arc::new(Telemetry::new(
@@ -289,6 +294,7 @@ impl ProcessParts {
             supervisor,
             credential_answers: Default::default(),
             durable,
+            workers: Handle::current(),
         }
     }
 

@@ -16,10 +16,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-/// Maximum duration of a quick call: several times the cost of a task.
-const QUICK: Duration = Duration::from_micros(100);
+/// Maximum duration of a quick call: ten times the cost of a task, which wakes other threads.
+const QUICK: Duration = Duration::from_micros(300);
 
 /// Number of consecutive long calls after which a method is slow. A single long call is often
 /// caused by the scheduler of a busy machine.
@@ -30,8 +31,9 @@ const LONG_CALLS: u8 = 3;
 const MAX_NAMES: usize = 1024;
 
 /// Calls of a device that are in progress.
-#[derive(Default)]
 pub(super) struct Calls {
+    /// Runtime of the calls that are not quick, and of the timers of all calls.
+    workers: Handle,
     running: TaskTracker,
     slow: Arc<SlowMethods>,
 }
@@ -41,12 +43,16 @@ pub(super) struct Calls {
 struct SlowMethods(Mutex<HashMap<String, u8>>);
 
 impl Calls {
+    pub(super) fn new(workers: Handle) -> Calls {
+        Calls { workers, running: TaskTracker::new(), slow: Arc::default() }
+    }
+
     /// Polls a call of a method in place, and continues it in a task if it has to wait.
     pub(super) fn start(&self, method: &str, call: impl Future<Output = ()> + Send + 'static) {
         let call = self.running.track_future(call);
         if self.slow.contains(method) {
             let (slow, method) = (Arc::clone(&self.slow), method.to_owned());
-            tokio::spawn(async move {
+            self.workers.spawn(async move {
                 let begun = Instant::now();
                 call.await;
                 slow.ended(&method, begun.elapsed());
@@ -54,6 +60,7 @@ impl Calls {
             return;
         }
         let mut call = Box::pin(call);
+        let _workers = self.workers.enter();
         let begun = Instant::now();
         // The task registers its own waker when it polls the call again.
         let mut context = Context::from_waker(Waker::noop());
@@ -61,7 +68,7 @@ impl Calls {
         // The panic hook has logged a panic, which ends only this call.
         if let Ok(Poll::Pending) = polled {
             self.slow.waited(method);
-            tokio::spawn(call);
+            self.workers.spawn(call);
         } else {
             self.slow.ended(method, begun.elapsed());
         }
@@ -117,7 +124,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_does_not_wait_completes_in_place() {
-        let calls = Calls::default();
+        let calls = Calls::new(Handle::current());
         let (ended, has_ended) = oneshot::channel();
         calls.start("m", async { ended.send(()).unwrap() });
         assert_eq!((calls.len(), has_ended.await), (0, Ok(())));
@@ -125,7 +132,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_waits_continues_in_a_task() {
-        let calls = Calls::default();
+        let calls = Calls::new(Handle::current());
         let (go_on, waits) = oneshot::channel();
         let (ended, has_ended) = oneshot::channel();
         calls.start("m", async {
@@ -139,7 +146,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_in_a_call_does_not_affect_other_calls() {
-        let calls = Calls::default();
+        let calls = Calls::new(Handle::current());
         calls.start("panics", async { panic!("for a test") });
         calls.start("m", ready(()));
         assert_eq!(calls.len(), 0);
@@ -147,7 +154,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_method_that_had_to_wait_runs_in_a_task_until_a_call_is_quick() {
-        let calls = Calls::default();
+        let calls = Calls::new(Handle::current());
         calls.start("slow", yield_now());
         while calls.len() > 0 {
             yield_now().await;
@@ -160,7 +167,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_number_of_slow_methods_is_limited() {
-        let calls = Calls::default();
+        let calls = Calls::new(Handle::current());
         (0..=2 * MAX_NAMES).for_each(|name| calls.start(&name.to_string(), pending()));
         assert!(calls.slow.0.lock().len() <= MAX_NAMES);
     }

@@ -1,5 +1,7 @@
 //! Errors that prevent a start of the host or end the host, with their hints.
 
+use std::io;
+
 use trust::TrustError;
 
 use crate::config::ConfigError;
@@ -50,6 +52,9 @@ pub enum RunError {
     /// Unusable keys or files for plugins from registries.
     #[error(transparent)]
     Supplies(#[from] SuppliesError),
+    /// Thread that the system does not start.
+    #[error("cannot start the thread of the device")]
+    Thread(#[source] io::Error),
     /// Unexpected end of an essential task.
     #[error("the host has a fault")]
     Task(#[from] TaskEnded),
@@ -73,7 +78,7 @@ impl RunError {
                 Some("set `data` under [host] to a writable directory".into())
             }
             // The operator cannot fix a fault of the host.
-            RunError::Task(_) => None,
+            RunError::Task(_) | RunError::Thread(_) => None,
             RunError::Config(_) => Some("remove the method from one of the plugins".into()),
             RunError::Supplies(error) => Some(error.hint().into()),
             RunError::Control(error) => Some(error.hint().to_owned()),
