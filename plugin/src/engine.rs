@@ -33,7 +33,8 @@ const CALL_OVERHEAD_BYTES: usize = 256 * KIB;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineSettings {
     /// Maximum number of concurrent calls of all plugins. An instance reserves address space,
-    /// not memory; ten thousand of them add about 30 ms to the start-up time.
+    /// not memory; ten thousand of them add about 30 ms to the start-up time. Instances for
+    /// which [`EngineSettings::memory_bytes`] is too small are not created.
     pub instances: u32,
     /// Upper bound of every plugin's [`Limits::memory_bytes`], in bytes.
     pub max_call_memory_bytes: usize,
@@ -90,6 +91,8 @@ impl Engine {
     /// address space for the instances, or if the ticker's thread does not start.
     pub fn new(settings: &EngineSettings) -> Result<Engine, EngineError> {
         let cache = Cache::open(settings.cache.as_deref())?;
+        let settings =
+            &EngineSettings { instances: usable_instances(settings), ..settings.clone() };
         let refused = |error: wasmtime::Error| EngineError::Refused {
             instances: settings.instances,
             reason: one_line(&error),
@@ -106,7 +109,7 @@ impl Engine {
                 max_call_memory_bytes: settings.max_call_memory_bytes,
                 queue_memory: QueueMemory::new(&budget),
                 budget,
-                call_bytes: settings.stack_bytes + INSTANCE_BYTES + CALL_OVERHEAD_BYTES,
+                call_bytes: call_bytes(settings),
                 cache,
                 compiler: Compiler::default(),
             }),
@@ -179,5 +182,32 @@ impl Engine {
     /// Returns the number of loads that found the compiled component in the cache.
     pub fn cache_hits(&self) -> usize {
         self.parts.cache.as_ref().map_or(0, Cache::hits)
+    }
+}
+
+/// Returns the memory of a call other than linear memory and tables, in bytes.
+fn call_bytes(settings: &EngineSettings) -> usize {
+    settings.stack_bytes + INSTANCE_BYTES + CALL_OVERHEAD_BYTES
+}
+
+/// Returns the number of instances that calls can use within the memory budget, at least one.
+///
+/// Each instance costs a system call at the start. On a machine with 1 GiB of memory, a quarter of
+/// which is the default budget, this is 204 instead of 1,408 for ten plugins.
+fn usable_instances(settings: &EngineSettings) -> u32 {
+    let affordable = settings.memory_bytes / call_bytes(settings);
+    settings.instances.min(u32::try_from(affordable).unwrap_or(u32::MAX)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instances_are_created_only_as_far_as_the_memory_budget_suffices() {
+        let instances = |memory_bytes| {
+            usable_instances(&EngineSettings { memory_bytes, ..EngineSettings::default() })
+        };
+        assert_eq!([0, 256 * MIB, 64 * 1024 * MIB].map(instances), [1, 204, 1024]);
     }
 }
