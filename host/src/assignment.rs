@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use program::FileStamp;
 use protocol::host_name::HostName;
 use protocol::id::DeviceId;
+use protocol::mqtt5::ConnectionProfile;
 use protocol::provisioning::{IdScope, RegistrationId};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -24,6 +25,8 @@ const FILE_NAME: &str = "assignment.json";
 pub(crate) struct Assignment {
     pub(crate) hub: HostName,
     pub(crate) device: DeviceId,
+    /// Connection profile of the hub, if the service has named it.
+    pub(crate) profile: Option<ConnectionProfile>,
     /// Time of the registration.
     pub(crate) at: Timestamp,
 }
@@ -44,6 +47,8 @@ struct Stored {
     registration_id: RegistrationId,
     hub: String,
     device_id: DeviceId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    connection_profile: Option<String>,
     assigned_at: String,
 }
 
@@ -86,6 +91,7 @@ impl AssignmentFile {
             registration_id: self.registration_id.clone(),
             hub: assignment.hub.to_string(),
             device_id: assignment.device.clone(),
+            connection_profile: assignment.profile.map(|profile| profile.to_string()),
             assigned_at: assignment.at.to_string(),
         };
         atomic_file::replace(&self.path, &serde_json::to_vec_pretty(&stored)?)
@@ -102,6 +108,7 @@ fn parse(text: &[u8]) -> Option<(Stored, Assignment)> {
     let assignment = Assignment {
         hub: stored.hub.parse().ok()?,
         device: stored.device_id.clone(),
+        profile: stored.connection_profile.as_deref().map(str::parse).transpose().ok()?,
         at: stored.assigned_at.parse().ok()?,
     };
     Some((stored, assignment))
@@ -120,6 +127,7 @@ mod tests {
         Assignment {
             hub: "my-hub.azure-devices.net".parse().unwrap(),
             device: "Pump-7".parse().unwrap(),
+            profile: Some(ConnectionProfile::MqttV5),
             at: "2026-01-31T12:00:00Z".parse().unwrap(),
         }
     }
@@ -142,7 +150,7 @@ mod tests {
         let file = file(data.path(), "pump-7");
         file.write(&assignment()).unwrap();
         let text = fs::read_to_string(&file.path).unwrap();
-        for corrupt in [&text[..text.len() / 2], "", &text.replace("my-hub", "my hub")] {
+        for corrupt in [&text[..text.len() / 2], "", &text.replace("my-hub", "my hub"), &text.replace("mqttV5", "mqttV6")] {
             fs::write(&file.path, corrupt).unwrap();
             assert_eq!(file.read(), None, "{corrupt}");
         }

@@ -10,7 +10,11 @@ use trust::TrustError;
 
 use crate::ca::CaError;
 use crate::custom_topic::CustomTopic;
+use crate::profiles::DeviceProfile;
 use crate::state::StateError;
+
+/// Shortest lifetime of issued certificates, whose times are whole seconds.
+const MIN_CERTIFICATE_LIFETIME: Duration = Duration::from_secs(1);
 
 /// Addresses, names, storage and limits of a hub.
 #[derive(Debug, Clone)]
@@ -48,6 +52,8 @@ pub struct HubConfig {
     /// The connection profile of all devices. By default, the CONNECT of a device selects MQTT
     /// 3.1.1 (`classic`) or MQTT 5 (`mqttV5`).
     pub profile: Option<ConnectionProfile>,
+    /// The connection profiles of single devices. They replace that of all devices.
+    pub device_profiles: Vec<DeviceProfile>,
     /// Topics to which devices of MQTT 5 can publish device-to-cloud messages, in addition to
     /// those of the profile.
     pub custom_topics: Vec<CustomTopic>,
@@ -69,6 +75,13 @@ pub enum ExplorerAccess {
     Off,
 }
 
+impl HubConfig {
+    /// Returns the lifetime of the certificates that the hub issues.
+    pub(crate) fn certificate_lifetime(&self) -> Duration {
+        self.certificate_lifetime.max(MIN_CERTIFICATE_LIFETIME)
+    }
+}
+
 impl Default for HubConfig {
     fn default() -> HubConfig {
         HubConfig {
@@ -85,6 +98,7 @@ impl Default for HubConfig {
             certificate_lifetime: Duration::from_secs(30 * 86_400),
             evaluate_every: Duration::from_secs(1),
             profile: None,
+            device_profiles: Vec::new(),
             custom_topics: Vec::new(),
             explorer: ExplorerAccess::default(),
             max_connections: 50_000,

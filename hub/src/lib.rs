@@ -27,24 +27,19 @@
 //! * `certificates`: client certificates of devices.
 //! * `credentials`: issuance of certificates over sessions.
 //! * `config`: configuration and start errors.
-//! * `configurations`: automatic configurations of devices.
-//! * `custom_topic`: custom topics of device-to-cloud messages.
 //! * `endpoints`: the host names, and the clients that each of them serves.
 //! * `entra`, `entra_api`: the directory, which issues access tokens, and its paths over HTTPS.
 //! * `events`, `explorer`: events for listeners; the page for browsers.
 //! * `faults`, `fuzzing`: fault injection, and entry points for fuzzing.
-//! * `jobs`: jobs on many devices.
-//! * `refusal`: refused requests without a documented code.
-//! * `stamps`: timestamps and tracking ids.
-//! * `policy`: shared access policies and their permissions.
+//! * `configurations`, `jobs`: automatic configurations of devices; jobs on many devices.
+//! * `refusal`, `stamps`: refused requests without a documented code; timestamps and tracking ids.
+//! * `policy`, `profiles`: shared access policies; connection profiles of devices.
 //! * `mqtt`, `mqtt5`: packets of MQTT 3.1.1 and of MQTT 5.
-//! * `query`: the query language over twins.
 //! * `state`: identities, twins and subscriptions, in memory and on disk.
-//! * `telemetry`: device-to-cloud messages.
-//! * `twin_writes`: changes of twins whose devices are notified.
+//! * `telemetry`, `custom_topic`: device-to-cloud messages, and their custom topics.
+//! * `query`, `twin_writes`: the query language over twins; changes whose devices are notified.
 //! * `trusted`: the authorities of devices.
-//! * `sessions`: registry of live sessions.
-//! * `methods`: direct methods in flight.
+//! * `sessions`, `methods`: registries of live sessions and of direct methods in flight.
 //! * `session`: a single MQTT connection.
 //! * `body`, `peer`: bodies of HTTP requests; the client of a connection.
 //! * `rest`: the REST API for services.
@@ -73,6 +68,7 @@ mod mqtt;
 mod mqtt5;
 mod peer;
 mod policy;
+mod profiles;
 mod provisioning;
 mod provisioning_api;
 mod query;
@@ -97,7 +93,7 @@ use protocol::connection_string::{
 };
 use protocol::error::HubError;
 use protocol::id::DeviceId;
-use protocol::mqtt5::ReasonCode;
+use protocol::mqtt5::{ConnectionProfile, ReasonCode};
 use tokio::sync::{Semaphore, broadcast};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -108,6 +104,7 @@ pub use config::{ExplorerAccess, HubConfig, StartError};
 pub use custom_topic::{CustomTopic, CustomTopicError};
 pub use entra::Directory;
 pub use faults::{Effect, Fault, FaultError, Faults, Forget, Refused, Step};
+pub use profiles::{DeviceProfile, DeviceProfileError};
 pub use provisioning::Provisioning;
 pub use state::StateError;
 pub use telemetry::TelemetryMessage;
@@ -128,9 +125,6 @@ use sockets::Sockets;
 use state::State;
 use trusted::device_authorities;
 use websocket::HubTasks;
-
-/// Shortest lifetime of issued certificates, whose times are whole seconds.
-const MIN_CERTIFICATE_LIFETIME: Duration = Duration::from_secs(1);
 
 /// Time limit for open connections to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
@@ -159,6 +153,7 @@ impl Hub {
         let endpoints = Endpoints::of_hub(config.address, config.host_names);
         let names = endpoints.names();
         let state = State::open(config.data.as_deref(), names.clone())?;
+        state.profiles().set(config.profile, config.device_profiles);
         let authority = Authority::open(config.ca_folder.as_deref().or(config.data.as_deref()))?;
         let authority = Arc::new(authority);
         let authorities = device_authorities(&config.device_ca_files, &authority)?;
@@ -168,7 +163,7 @@ impl Hub {
         let sessions = Arc::new(sessions);
         let methods = Arc::new(Methods::new(Arc::clone(&sessions), Arc::clone(&faults)));
         let (telemetry, _) = broadcast::channel(telemetry::BACKLOG);
-        let certificate_lifetime = config.certificate_lifetime.max(MIN_CERTIFICATE_LIFETIME);
+        let certificate_lifetime = config.certificate_lifetime();
         let provisioning = Arc::new(Provisioning::new(
             Arc::clone(&state),
             Arc::clone(&sessions),
@@ -197,7 +192,6 @@ impl Hub {
             provisioning: Arc::clone(&provisioning),
             credentials,
             token_grace: config.token_grace,
-            profile: config.profile,
             custom_topics: config.custom_topics.into(),
         };
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -313,6 +307,12 @@ impl Hub {
     #[must_use]
     pub fn directory(&self) -> &Directory {
         self.state.policies().directory()
+    }
+
+    /// Sets the connection profile of a device for its next connection, as an assignment to a
+    /// hub of this profile does.
+    pub fn set_profile(&self, id: &DeviceId, profile: ConnectionProfile) {
+        self.state.profiles().set_of(id, profile);
     }
 
     /// Drops the device's connection as a network failure would. Returns `true` if the device

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use behaviour_hub::{CustomTopic, ExplorerAccess, Hub, HubConfig};
+use behaviour_hub::{CustomTopic, DeviceProfile, ExplorerAccess, Hub, HubConfig};
 use ca_file::CaFile;
 use clap::{Parser, Subcommand, ValueEnum};
 use command_error::CommandError;
@@ -92,6 +92,9 @@ struct Arguments {
     /// By default, devices of both profiles can connect
     #[arg(long, value_name = "PROFILE")]
     profile: Option<ConnectionProfile>,
+    /// Connection profile of one device, such as `pump-7=mqttV5`; may be repeated
+    #[arg(long = "device-profile", value_name = "ID=PROFILE")]
+    device_profiles: Vec<DeviceProfile>,
     /// Topic of messages from devices with MQTT 5, such as `factory/{deviceId}/alerts`; may be
     /// repeated
     #[arg(long = "custom-topic", value_name = "TOPIC")]
@@ -186,6 +189,7 @@ async fn run(arguments: Arguments) -> Result<(), CommandError> {
         evaluate_every: arguments.evaluate_every,
         host_names: arguments.host_names,
         profile: arguments.profile,
+        device_profiles: arguments.device_profiles,
         custom_topics: arguments.custom_topics,
         explorer: arguments.explorer.into(),
         ..HubConfig::default()

@@ -19,7 +19,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use program::chain;
 use protocol::id::DeviceId;
-use protocol::mqtt5::{ConnectionProfile, ReasonCode};
+use protocol::mqtt5::ReasonCode;
 use protocol::topic::Filter;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::{broadcast, oneshot, watch};
@@ -55,8 +55,6 @@ pub(crate) struct SessionContext {
     pub(crate) credentials: Arc<Credentials>,
     /// Time for which a connection outlives its token.
     pub(crate) token_grace: Duration,
-    /// The profile of all devices; `None` accepts both.
-    pub(crate) profile: Option<ConnectionProfile>,
     /// Topics of device-to-cloud messages in addition to those of MQTT 5.
     pub(crate) custom_topics: Arc<[CustomTopic]>,
 }

@@ -51,6 +51,7 @@ use crate::entra::Directory;
 use crate::events::Events;
 use crate::faults::Forget;
 use crate::policy::{GRANTS, OWNER_POLICY, Policies};
+use crate::profiles::Profiles;
 use crate::stamps::now;
 pub(crate) use configurations::ConfigurationRecord;
 use configurations::ConfigurationRecords;
@@ -78,6 +79,7 @@ type Registry = BTreeMap<Owner, Arc<Entity>>;
 /// The state of a hub.
 pub(crate) struct State {
     policies: Policies,
+    profiles: Profiles,
     registry: RwLock<Registry>,
     provisioning: RwLock<ProvisioningRecords>,
     configurations: ConfigurationRecords,
@@ -127,6 +129,7 @@ impl State {
         let directory = Directory::new(secret.to_base64()).map_err(|_| StateError::Random)?;
         Ok(Arc::new(State {
             policies: Policies::new(keys, directory, hosts),
+            profiles: Profiles::default(),
             registry: RwLock::new(registry),
             provisioning: RwLock::new(provisioning),
             configurations: RwLock::new(configurations),
@@ -140,6 +143,11 @@ impl State {
     /// Returns the policies.
     pub(crate) fn policies(&self) -> &Policies {
         &self.policies
+    }
+
+    /// Returns the connection profiles of devices. They are settings and not persisted.
+    pub(crate) fn profiles(&self) -> &Profiles {
+        &self.profiles
     }
 
     /// Returns the events, which changes of the state are published to.

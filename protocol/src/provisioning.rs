@@ -45,6 +45,9 @@ pub const API_VERSION: &str = "2021-06-01";
 /// The first API version with certificate signing requests.
 pub const API_VERSION_WITH_CSR: &str = "2025-07-01-preview";
 
+/// The first API version whose assignments name the connection profile of the hub.
+pub const API_VERSION_WITH_PROFILE: &str = "2026-11-02-preview";
+
 /// The host of all instances of the service in Azure.
 pub const GLOBAL_HOST: &str = "global.azure-devices-provisioning.net";
 
@@ -64,8 +67,31 @@ pub const MAX_MESSAGE_BYTES: usize = 96 * 1024;
 /// Number of seconds between two polls if the answer has no `retry-after`.
 pub const DEFAULT_RETRY_AFTER_SECONDS: u64 = 2;
 
+/// Returns `true` if the assignments of an API version name the connection profile of the hub.
+#[must_use]
+pub fn names_profile(api_version: &str) -> bool {
+    const DATE: usize = "2026-11-02".len();
+    let first = &API_VERSION_WITH_PROFILE[..DATE];
+    api_version.get(..DATE).is_some_and(|date| date >= first)
+}
+
 /// Returns the resource of a device's token: `{idScope}/registrations/{registrationId}`.
 #[must_use]
 pub fn resource(scope: &IdScope, registration: &RegistrationId) -> String {
     format!("{scope}/registrations/{registration}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn assignments_name_the_profile_from_one_api_version_on() {
+        for version in [API_VERSION_WITH_PROFILE, "2026-11-02", "2027-01-01"] {
+            assert!(names_profile(version), "{version}");
+        }
+        for version in [API_VERSION, API_VERSION_WITH_CSR, "2026-11-01-preview", "2026", ""] {
+            assert!(!names_profile(version), "{version}");
+        }
+    }
 }

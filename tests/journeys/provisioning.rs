@@ -1,6 +1,7 @@
 //! Devices that the Device Provisioning Service assigns to the hub.
 
 mod issued;
+mod profile;
 mod refusals;
 mod site;
 

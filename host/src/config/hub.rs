@@ -29,8 +29,8 @@ pub struct HubSection {
     pub token_lifetime: Duration,
     /// Certificate that the device signs in with, instead of a token.
     pub identity: Option<IdentitySection>,
-    /// Connection profile of the hub.
-    pub profile: ConnectionProfile,
+    /// Connection profile of the hub; `None` for that of the assignment, or `classic`.
+    pub profile: Option<ConnectionProfile>,
 }
 
 impl HubSection {
@@ -69,9 +69,8 @@ pub(super) fn hub(section: file::Hub, directory: &Path, errors: &mut Errors) -> 
     })
 }
 
-fn profile(text: Option<String>) -> Result<ConnectionProfile, ConfigError> {
-    let profile = text.map(|text| text.parse::<ConnectionProfile>()).transpose();
-    profile.map(Option::unwrap_or_default).map_err(ConfigError::Profile)
+fn profile(text: Option<String>) -> Result<Option<ConnectionProfile>, ConfigError> {
+    text.map(|text| text.parse()).transpose().map_err(ConfigError::Profile)
 }
 
 /// Returns the port for a configuration and a connection string that name none.

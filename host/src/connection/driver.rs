@@ -107,10 +107,18 @@ impl Driver {
             let (device, earlier) = (&assignment.device, &identity.device);
             error!(%device, %earlier, "assigned another device id, which needs a restart");
             provisioning.rename();
-        } else if assignment.hub != identity.host {
+        } else if assignment.hub != identity.host
+            || provisioning.profile(&assignment) != self.dial.profile()
+        {
             match Dial::assigned(provisioning, &assignment) {
                 Ok(dial) => {
-                    info!(hub = %dial, earlier = %self.dial, "assigned to another hub");
+                    let dial = dial.with_admission(self.dial.admission());
+                    info!(
+                        hub = %dial,
+                        profile = %dial.profile(),
+                        earlier = %self.dial,
+                        "assigned to another hub"
+                    );
                     self.session.history.moved(dial.to_string());
                     self.dial = Arc::new(dial);
                 }

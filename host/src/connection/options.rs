@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
 use protocol::credentials;
 use protocol::host_name::HostName;
-use protocol::mqtt5::{ConnectionProfile, Topic};
+use protocol::mqtt5::ConnectionProfile;
 use protocol::sas::{SasToken, sign};
 use protocol::user_name::{API_VERSION, UserName};
 use rustls::ClientConfig;
@@ -19,7 +19,7 @@ use super::certificate::{CertificateError, DeviceCertificate, LiveCertificate, R
 use super::client::{CLIENT_TYPE, client_config, since_epoch};
 use super::clock_step::ClockStep;
 use super::issued::IssuedCertificate;
-use super::options_error::{OptionsError, check_topics};
+use super::options_error::{OptionsError, check_mqtt5, check_topics};
 use super::provisioning::Provisioning;
 use crate::assignment::Assignment;
 use crate::config::{HubSection, IdentitySection, default_port};
@@ -54,7 +54,7 @@ pub(crate) fn check_identity(
     hub: &HubSection,
 ) -> Result<(), OptionsError> {
     check_topics(&identity.device)?;
-    if hub.profile == ConnectionProfile::MqttV5 {
+    if hub.profile == Some(ConnectionProfile::MqttV5) {
         check_mqtt5(identity)?;
     }
     match &identity.credential {
@@ -105,7 +105,13 @@ impl Dial {
         let identity = provisioning.identity(assignment)?;
         let (hub, tls) = (provisioning.hub(), Arc::clone(provisioning.tls()));
         let certificate = provisioning.certificate();
-        Ok(Dial::with(identity, hub, tls, certificate, Some(Arc::clone(provisioning))))
+        let dial = Dial::with(identity, hub, tls, certificate, Some(Arc::clone(provisioning)));
+        Ok(Dial { profile: provisioning.profile(assignment), ..dial })
+    }
+
+    /// Keeps the decision about probes of earlier connection parameters.
+    pub(super) fn with_admission(self, admission: Arc<LateAdmission>) -> Dial {
+        Dial { admission, ..self }
     }
 
     fn with(
@@ -124,7 +130,7 @@ impl Dial {
             certificate,
             provisioning,
             clock_step: ClockStep::default(),
-            profile: hub.profile,
+            profile: hub.profile.unwrap_or_default(),
             admission: Arc::default(),
         }
     }
@@ -236,15 +242,6 @@ impl fmt::Display for Dial {
 /// always names the hub.
 fn address(identity: &DeviceConnectionString) -> &HostName {
     identity.gateway.as_ref().unwrap_or(&identity.host)
-}
-
-/// Checks that an identity fits the profile `mqttV5`.
-fn check_mqtt5(identity: &DeviceConnectionString) -> Result<(), OptionsError> {
-    let has_certificate = identity.credential == DeviceCredential::X509;
-    match has_certificate && identity.module.is_none() && identity.gateway.is_none() {
-        true if Topic::can_contain(&identity.device) => Ok(()),
-        _ => Err(OptionsError::Mqtt5Identity),
-    }
 }
 
 fn unix_now() -> u64 {

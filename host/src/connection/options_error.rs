@@ -1,6 +1,8 @@
 //! Reasons why a device cannot connect with its settings.
 
+use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
 use protocol::id::DeviceId;
+use protocol::mqtt5::{ConnectionProfile, Topic};
 use trust::TrustError;
 
 use super::certificate::CertificateError;
@@ -38,9 +40,17 @@ pub enum OptionsError {
     /// An identity that cannot use MQTT 5: a module, a device behind a gateway, or one with a
     /// key or a token.
     #[error(
-        "`profile` under [hub] is `mqttV5`, for which a device needs a certificate and no module or gateway"
+        "the connection profile is `mqttV5`, for which a device needs a certificate and no module or gateway"
     )]
     Mqtt5Identity,
+    /// An assignment to a hub with another profile than the configured one.
+    #[error("`profile` under [hub] is `{configured}`, but that of the assigned hub is `{assigned}`")]
+    OtherProfile {
+        /// The configured profile.
+        configured: ConnectionProfile,
+        /// The profile of the hub.
+        assigned: ConnectionProfile,
+    },
     /// An expired token in the connection string, with the number of seconds since it expired.
     #[error("the token of the connection string expired {0} s ago")]
     Expired(u64),
@@ -52,5 +62,14 @@ pub(super) fn check_topics(device: &DeviceId) -> Result<(), OptionsError> {
     match device.chars().find(|c| matches!(c, '+' | '#')) {
         Some(wildcard) => Err(OptionsError::Wildcard { device, wildcard }),
         None => Ok(()),
+    }
+}
+
+/// Checks that an identity fits the profile `mqttV5`.
+pub(super) fn check_mqtt5(identity: &DeviceConnectionString) -> Result<(), OptionsError> {
+    let has_certificate = identity.credential == DeviceCredential::X509;
+    match has_certificate && identity.module.is_none() && identity.gateway.is_none() {
+        true if Topic::can_contain(&identity.device) => Ok(()),
+        _ => Err(OptionsError::Mqtt5Identity),
     }
 }

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use program::FileStamp;
 use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
+use protocol::mqtt5::ConnectionProfile;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
@@ -24,7 +25,7 @@ use trust::LiveTrust;
 use super::certificate::LiveCertificate;
 use super::failure::FailureKind;
 use super::issued::IssuedCertificate;
-use super::options_error::{OptionsError, check_topics};
+use super::options_error::{OptionsError, check_mqtt5, check_topics};
 use crate::assignment::{Assignment, AssignmentFile};
 use crate::backoff::{Backoff, random_part};
 use crate::config::{Attestation, HubSection, ProvisioningSection};
@@ -121,7 +122,8 @@ impl Provisioning {
     pub(crate) async fn usable(&self) -> Option<Assignment> {
         let stored = self.stored().await?;
         let is_usable = |issued: &Arc<IssuedCertificate>| issued.is_usable(Timestamp::now());
-        self.issued.as_ref().is_none_or(is_usable).then_some(stored)
+        let usable = self.issued.as_ref().is_none_or(is_usable) && self.identity(&stored).is_ok();
+        usable.then_some(stored)
     }
 
     /// Returns the assignment on disk, if there is one.
@@ -178,16 +180,18 @@ impl Provisioning {
             Some(issued) => Some(Arc::new(issued.request().await?)),
             None => None,
         };
-        let Assigned { hub, device, chain } = self.exchange(request.as_deref()).await?;
+        let Assigned { hub, device, profile, chain } = self.exchange(request.as_deref()).await?;
         if let (Some(issued), Some(request)) = (&self.issued, request) {
             let chain = chain.ok_or_else(ProvisioningFailure::not_issued)?;
             issued.store(request, &chain).await?;
         }
-        let assignment = Assignment { hub, device, at: Timestamp::now() };
+        let assignment = Assignment { hub, device, profile, at: Timestamp::now() };
+        self.identity(&assignment).map_err(|error| ProvisioningFailure::unusable(&error))?;
         info!(
             registration = %self.registration.id,
             device = %assignment.device,
             hub = %assignment.hub,
+            profile = %self.profile(&assignment),
             "assigned by the provisioning service"
         );
         *self.newest.lock() = Some(assignment.clone());
@@ -239,13 +243,18 @@ impl Provisioning {
         self.pace.lock().connected();
     }
 
-    /// Returns the identity at the hub after an assignment.
+    /// Returns the identity at the hub after an assignment, if the device can use it.
     pub(super) fn identity(
         &self,
         assignment: &Assignment,
     ) -> Result<DeviceConnectionString, OptionsError> {
+        if let (Some(configured), Some(assigned)) = (self.hub.profile, assignment.profile)
+            && configured != assigned
+        {
+            return Err(OptionsError::OtherProfile { configured, assigned });
+        }
         check_topics(&assignment.device)?;
-        Ok(DeviceConnectionString {
+        let identity = DeviceConnectionString {
             host: assignment.hub.clone(),
             device: assignment.device.clone(),
             module: None,
@@ -257,7 +266,16 @@ impl Provisioning {
                 }
                 RegistrationCredential::Certificate => DeviceCredential::X509,
             },
-        })
+        };
+        if self.profile(assignment) == ConnectionProfile::MqttV5 {
+            check_mqtt5(&identity)?;
+        }
+        Ok(identity)
+    }
+
+    /// Returns the connection profile of the hub of an assignment.
+    pub(super) fn profile(&self, assignment: &Assignment) -> ConnectionProfile {
+        assignment.profile.or(self.hub.profile).unwrap_or_default()
     }
 
     pub(super) fn hub(&self) -> &HubSection {

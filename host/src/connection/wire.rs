@@ -117,6 +117,9 @@ impl Wire {
         if ack.code != ConnectReturnCode5::Success {
             return Err(ConnectionFailure::refused5(ack.code));
         }
+        if let Some(issued) = dial.issued() {
+            issued.accepted().await;
+        }
         let session_present = ack.session_present;
         link.translate(Translator::new(device, nonce, session_present, dial.admission()));
         let socket = Socket::Mqtt5(Box::new(link));

@@ -110,6 +110,9 @@ impl RunError {
                 "set [hub.identity] and `x509=true` in the connection string, or remove `profile`"
                     .into(),
             ),
+            RunError::Connection(OptionsError::OtherProfile { .. }) => {
+                Some("remove `profile` under [hub], or assign the device to another hub".into())
+            }
             RunError::Connection(OptionsError::NoProvisioning) => {
                 Some("add [provisioning] with `id_scope`, or use a connection string".into())
             }

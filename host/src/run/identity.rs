@@ -68,7 +68,7 @@ pub struct AssignedHub {
 }
 
 impl From<Assignment> for AssignedHub {
-    fn from(Assignment { hub, device, at }: Assignment) -> AssignedHub {
+    fn from(Assignment { hub, device, at, .. }: Assignment) -> AssignedHub {
         AssignedHub { hub: hub.to_string(), device: device.to_string(), at }
     }
 }

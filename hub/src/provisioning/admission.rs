@@ -83,7 +83,7 @@ impl Provisioning {
     }
 
     fn decide(&self, registrant: &Registrant) -> Result<Admission, Denial> {
-        let Registrant { scope, registration, token, peer } = registrant;
+        let Registrant { scope, registration, token, peer, .. } = registrant;
         if !scope.as_str().eq_ignore_ascii_case(self.id_scope().as_str()) {
             let own = self.id_scope();
             return Err(unauthorized(format!("id scope `{scope}`; that of this hub is `{own}`")));

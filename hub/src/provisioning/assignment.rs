@@ -103,13 +103,13 @@ impl Provisioning {
     /// Records the registration, and returns it.
     fn record(
         &self,
-        Registrant { registration, peer, .. }: &Registrant,
+        registrant: &Registrant,
         admission: &Admission,
         device: DeviceId,
         hub: String,
         substatus: AssignmentSubstatus,
     ) -> Result<RegistrationState, ProvisioningFailure> {
-        let group = admission.group.clone();
+        let (registration, group) = (&registrant.registration, admission.group.clone());
         let mut recorded = None;
         self.state.change_registration(registration.as_str(), |known| {
             let now = now();
@@ -137,16 +137,18 @@ impl Provisioning {
             Ok::<_, ProvisioningFailure>(Some(Registration { state, group }))
         })?;
         let recorded = recorded.expect("the change above sets it");
-        Ok(self.for_device(recorded, peer))
+        Ok(self.for_device(recorded, registrant))
     }
 
     /// Returns a recorded registration as the device sees it: with the port of the hub, unless
-    /// clients know it.
+    /// clients know it, and with the connection profile, if the device asks for it.
     pub(super) fn for_device(
         &self,
         mut state: RegistrationState,
-        peer: &Peer,
+        Registrant { peer, names_profile, .. }: &Registrant,
     ) -> RegistrationState {
+        let profile = state.device_id.as_ref().and_then(|id| self.state.profiles().of(id));
+        state.connection_profile = profile.filter(|_| *names_profile).map(|it| it.to_string());
         let known_port = peer.has_fixed_ports || self.settings.mqtt_port == DEFAULT_MQTT_PORT;
         let port = Some(self.settings.mqtt_port).filter(|_| !known_port);
         let with_port = |name: String| HostName::new(&name, port).map(|host| host.to_string());

@@ -21,6 +21,8 @@ pub(crate) struct Registrant {
     /// The SAS token; `None` for a device with a certificate.
     pub(crate) token: Option<String>,
     pub(crate) peer: Peer,
+    /// `true` if the API version of the request has the connection profile of the hub.
+    pub(crate) names_profile: bool,
 }
 
 /// A request of a device.
@@ -163,7 +165,7 @@ impl Provisioning {
         self.admit(registrant)?;
         let known = self.state.registration(registrant.registration.as_str());
         let known = known.ok_or(ProvisioningErrorCode::RegistrationNotFound)?;
-        Ok(finished(&self.for_device(known.state.clone(), &registrant.peer)))
+        Ok(finished(&self.for_device(known.state.clone(), registrant)))
     }
 
     fn in_progress(&self, operation: &RegistrationOperation) -> DeviceAnswer {

@@ -61,13 +61,15 @@ impl Rig {
         let (scope, registration) = (self.service.id_scope(), id.parse().unwrap());
         let resource = resource(&scope, &registration);
         let token = Some(sign(&resource, Some("registration"), key, now_unix() + 60).to_string());
-        Registrant { scope, registration, token, peer: Peer::default() }
+        let (peer, names_profile) = (Peer::default(), false);
+        Registrant { scope, registration, token, peer, names_profile }
     }
 
     pub(super) fn with_certificates(&self, id: &str, certificates: PeerCertificates) -> Registrant {
         let peer = Peer { certificates, ..Peer::default() };
         let scope = self.service.id_scope();
-        Registrant { scope, registration: id.parse().unwrap(), token: None, peer }
+        let registration = id.parse().unwrap();
+        Registrant { scope, registration, token: None, peer, names_profile: false }
     }
 
     pub(super) fn answer(&self, registrant: &Registrant, request: &DeviceRequest) -> DeviceAnswer {

@@ -1,10 +1,11 @@
 //! Handlers of devices.
 
-use axum::extract::Request;
+use axum::extract::{Query, Request};
 use axum::http::header::{AUTHORIZATION, CONNECTION, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use protocol::provisioning::ProvisioningErrorCode;
+use protocol::provisioning::{ProvisioningErrorCode, names_profile};
+use serde::Deserialize;
 use tokio::time::sleep;
 
 use super::ProvisioningApi;
@@ -19,6 +20,13 @@ use crate::provisioning::{DeviceAnswer, DeviceRequest, ProvisioningFailure, Regi
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DroppedConnection;
 
+/// Parameters in the URI of a device's request.
+#[derive(Deserialize)]
+struct DeviceParameters {
+    #[serde(rename = "api-version")]
+    api_version: String,
+}
+
 /// Answers a request of a device.
 pub(super) async fn answer(
     api: &ProvisioningApi,
@@ -29,7 +37,9 @@ pub(super) async fn answer(
     let token = token.map(|value| value.to_str().unwrap_or_default().to_owned());
     let peer = request.extensions_mut().remove::<Peer>().unwrap_or_default();
     let device = registration.device_id();
-    let registrant = Registrant { scope, registration, token, peer };
+    let parameters = Query::<DeviceParameters>::try_from_uri(request.uri());
+    let names_profile = parameters.is_ok_and(|Query(it)| names_profile(&it.api_version));
+    let registrant = Registrant { scope, registration, token, peer, names_profile };
     let location = HeaderValue::try_from(request.uri().to_string());
     let request = match device_request(action, request).await {
         Ok(request) => request,

@@ -147,11 +147,11 @@ async fn authenticate(
 ) -> Result<DeviceGrant, (ConnAckCode, String)> {
     let refused = |reason: String| (ConnAckCode::NotAuthorized, reason);
     let text = connect.user_name.as_deref().ok_or_else(|| refused("no user name".into()))?;
-    if context.profile == Some(ConnectionProfile::MqttV5) {
-        let reason = "MQTT 3.1.1; the connection profile of this hub is `mqttV5`";
+    let user: UserName = text.parse().map_err(|error| refused(chain(&error).to_string()))?;
+    if context.state.profiles().of(&user.device) == Some(ConnectionProfile::MqttV5) {
+        let reason = "MQTT 3.1.1; the connection profile is `mqttV5`";
         return Err((ConnAckCode::UnacceptableProtocol, reason.to_owned()));
     }
-    let user: UserName = text.parse().map_err(|error| refused(chain(&error).to_string()))?;
     if user.client_id() != connect.client_id {
         return Err(refused(format!("the user name is that of `{}`", user.client_id())));
     }

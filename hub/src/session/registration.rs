@@ -9,6 +9,7 @@ use program::chain;
 use protocol::id::{DeviceId, RequestId};
 use protocol::provisioning::{
     ANSWERS, MAX_MESSAGE_BYTES, ProvisioningAnswer, ProvisioningTopic, ProvisioningUserName,
+    names_profile,
 };
 use tokio::io::AsyncRead;
 use tokio::time::{Duration, Instant, sleep_until};
@@ -87,8 +88,9 @@ async fn authenticate(
         return Err(format!("the user name is that of `{}`", user.registration));
     }
     let token = connect.password.filter(|password| !password.is_empty());
+    let names_profile = names_profile(&user.api_version);
     let ProvisioningUserName { scope, registration, .. } = user;
-    let registrant = Registrant { scope, registration, token, peer };
+    let registrant = Registrant { scope, registration, token, peer, names_profile };
     if registrant.token.is_none() {
         let checked = registrant.clone();
         let checked = context.provisioning.run(move |it| it.check_certificate(&checked));

@@ -93,6 +93,10 @@ pub struct RegistrationState {
     /// The id of the device at the hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_id: Option<DeviceId>,
+    /// The connection profile of the assigned hub. Not parsed, so that a profile that this
+    /// version does not know keeps its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_profile: Option<String>,
     /// The state of the registration.
     pub status: AssignmentStatus,
     /// The kind of the assignment.
@@ -130,6 +134,7 @@ impl RegistrationState {
             created_date_time_utc: None,
             assigned_hub: None,
             device_id: None,
+            connection_profile: None,
             status,
             substatus: None,
             error_code: None,

@@ -6,9 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use protocol::id::RequestId;
+use protocol::mqtt5::ConnectionProfile;
 use protocol::provisioning::{
-    ANSWERS, API_VERSION, API_VERSION_WITH_CSR, ProvisioningAnswer, ProvisioningTopic,
-    ProvisioningUserName, RegistrationRequest, TOKEN_POLICY, resource,
+    ANSWERS, API_VERSION, API_VERSION_WITH_CSR, API_VERSION_WITH_PROFILE, ProvisioningAnswer,
+    ProvisioningTopic, ProvisioningUserName, RegistrationRequest, TOKEN_POLICY, resource,
 };
 use protocol::sas::sign;
 use rumqttc::{Connect, ConnectReturnCode, Login, Packet, PubAck, Publish, QoS, Subscribe};
@@ -112,6 +113,16 @@ impl Provisioning {
         Ok(exchange)
     }
 
+    /// Returns the API version: that which names the profile of the hub, unless the operator has
+    /// set `classic`, which needs no preview.
+    fn api_version(&self) -> &'static str {
+        match (self.hub.profile, &self.issued) {
+            (Some(ConnectionProfile::Classic), None) => API_VERSION,
+            (Some(ConnectionProfile::Classic), Some(_)) => API_VERSION_WITH_CSR,
+            _ => API_VERSION_WITH_PROFILE,
+        }
+    }
+
     fn connect(&self) -> Connect {
         let (id, scope) = (&self.registration.id, &self.section.id_scope);
         let mut connect = Connect::new(id.to_string());
@@ -121,10 +132,7 @@ impl Provisioning {
         let user_name = ProvisioningUserName {
             scope: scope.clone(),
             registration: id.clone(),
-            api_version: match &self.issued {
-                Some(_) => API_VERSION_WITH_CSR.to_owned(),
-                None => API_VERSION.to_owned(),
-            },
+            api_version: self.api_version().to_owned(),
             client_version: Some(CLIENT_TYPE.to_owned()),
         };
         // An empty password is not sent.

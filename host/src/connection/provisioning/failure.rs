@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use protocol::mqtt5::UnknownProfile;
 use protocol::provisioning::{ProvisioningError, ProvisioningErrorCode as Code, RegistrationState};
 use rumqttc::ConnectReturnCode;
 
 use crate::connection::failure::{ConnectionFailure, FailureKind};
 use crate::connection::issued::ChainRefusal;
+use crate::connection::options_error::OptionsError;
 use crate::identity::{Registration, RegistrationCredential};
 use crate::issued::IssuedError;
 
@@ -57,6 +59,12 @@ impl ProvisioningFailure {
     pub(super) fn not_issued() -> ProvisioningFailure {
         let message = "the provisioning service has issued no certificate".to_owned();
         ProvisioningFailure::refused(message, NO_POLICY)
+    }
+
+    /// Creates the failure for an assignment that the device cannot use.
+    pub(super) fn unusable(error: &OptionsError) -> ProvisioningFailure {
+        let message = format!("assignment not usable: {}", program::chain(error));
+        ProvisioningFailure::refused(message, CHECK_ASSIGNMENT)
     }
 
     fn refused(message: String, hint: &'static str) -> ProvisioningFailure {
@@ -145,6 +153,13 @@ impl Applicant<'_> {
         self.with_id("the enrollment is disabled", ENABLE)
     }
 
+    /// Creates the failure for an assignment to a hub with a profile that the host does not know.
+    pub(super) fn unknown_profile(self, profile: &UnknownProfile) -> ProvisioningFailure {
+        let message =
+            format!("registration `{}`: assigned to a hub with an {profile}", self.0.id);
+        ProvisioningFailure::refused(message, OTHER_HUB)
+    }
+
     /// Creates the failure for a credential that the service does not accept.
     fn refusal(self, reason: &str) -> ProvisioningFailure {
         let hint = match self.0.credential {
@@ -162,6 +177,11 @@ impl Applicant<'_> {
     }
 }
 
+const OTHER_HUB: &str = "install a newer version of behaviour-host, or link a hub with a known \
+                         profile to the Device Provisioning Service";
+const CHECK_ASSIGNMENT: &str = "enroll the device with a certificate, or link another hub to the \
+                                Device Provisioning Service; `profile` under [hub] must be that \
+                                of the hub, or be removed";
 const NO_POLICY: &str = "set a `credentialPolicyName` in the enrollment, or remove \
                          [provisioning.issued_certificate]";
 const NO_HUB: &str = "link an IoT hub to the Device Provisioning Service, and allow it in the \

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use protocol::host_name::HostName;
 use protocol::id::DeviceId;
+use protocol::mqtt5::ConnectionProfile;
 use protocol::provisioning::{
     AssignmentStatus, DEFAULT_RETRY_AFTER_SECONDS, OperationId, ProvisioningAnswer,
     RegistrationOperation,
@@ -30,6 +31,8 @@ pub(super) enum Step {
 pub(super) struct Assigned {
     pub(super) hub: HostName,
     pub(super) device: DeviceId,
+    /// The connection profile of the hub, if the answer names it.
+    pub(super) profile: Option<ConnectionProfile>,
     /// The certificate that the service has issued, and those of its authorities.
     pub(super) chain: Option<Vec<String>>,
 }
@@ -49,15 +52,17 @@ pub(super) fn next(
     let state = operation.registration_state;
     match operation.status {
         AssignmentStatus::Assigned => {
-            let (hub, device, chain) = state
-                .and_then(|state| {
-                    Some((state.assigned_hub?, state.device_id?, state.issued_certificate_chain))
-                })
-                .ok_or_else(|| ProvisioningFailure::malformed("an assignment without a hub"))?;
+            let without_hub = || ProvisioningFailure::malformed("an assignment without a hub");
+            let state = state.ok_or_else(without_hub)?;
+            let hub = state.assigned_hub.ok_or_else(without_hub)?;
+            let device = state.device_id.ok_or_else(without_hub)?;
+            let profile = state.connection_profile.as_deref().map(str::parse).transpose();
+            let profile = profile.map_err(|unknown| applicant.unknown_profile(&unknown))?;
+            let chain = state.issued_certificate_chain;
             let hub = hub
                 .parse()
                 .map_err(|_| ProvisioningFailure::malformed("a hub that is not a host name"))?;
-            Ok(Step::Assigned(Assigned { hub, device, chain }))
+            Ok(Step::Assigned(Assigned { hub, device, profile, chain }))
         }
         AssignmentStatus::Failed => Err(applicant.failed(state.as_ref())),
         AssignmentStatus::Disabled => Err(applicant.disabled()),
@@ -123,11 +128,36 @@ mod tests {
         assert!(step(200, None, text).unwrap_err().message.ends_with("without an operation"));
         let text = text.replace("Pump 7", "Pump-7");
         let (hub, device) = ("hub.example".parse().unwrap(), "Pump-7".parse().unwrap());
-        let assigned = Assigned { hub, device, chain: None };
-        assert_eq!(step(200, None, &text), Ok(Step::Assigned(assigned)));
+        let assigned = |profile| Assigned { hub, device, profile, chain: None };
+        assert_eq!(step(200, None, &text), Ok(Step::Assigned(assigned(None))));
         let without = text.replace(r#""assignedHub":"hub.example","#, "");
         assert!(step(200, None, &without).unwrap_err().message.ends_with("without a hub"));
         assert!(step(200, None, "").unwrap_err().message.ends_with("without an operation"));
+    }
+
+    #[test]
+    fn an_unknown_connection_profile_is_refused_by_its_name() {
+        let text = |profile: &str| {
+            format!(
+                r#"{{"operationId":"4.d0","status":"assigned","registrationState":{{"status":"assigned","assignedHub":"hub.example","deviceId":"d1","connectionProfile":{profile}}}}}"#
+            )
+        };
+        for (profile, expected) in [
+            ("null", None),
+            (r#""classic""#, Some(ConnectionProfile::Classic)),
+            (r#""mqttV5""#, Some(ConnectionProfile::MqttV5)),
+        ] {
+            let Ok(Step::Assigned(assigned)) = step(200, None, &text(profile)) else {
+                panic!("{profile}")
+            };
+            assert_eq!(assigned.profile, expected);
+        }
+        let failure = step(200, None, &text(r#""amqp""#)).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Refused);
+        let start = "registration `pump-7`: assigned to a hub with an unknown connection profile \
+                     `amqp`";
+        assert!(failure.message.starts_with(start), "{failure:?}");
+        assert!(failure.hint().unwrap().contains("newer version"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Tests of assignments and repeated registrations.
 
+use protocol::mqtt5::ConnectionProfile;
 use protocol::provisioning::AssignmentSubstatus as Substatus;
 use protocol::provisioning::ProvisioningErrorCode;
 use serde_json::Map;
@@ -37,6 +38,22 @@ fn a_new_device_starts_with_the_initial_twin() {
     assert_eq!(twin["tags"]["floor"], 2);
     assert_eq!(twin["properties"]["desired"]["speed"], 1);
     assert_eq!(twin["capabilities"]["iotEdge"], true);
+}
+
+#[test]
+fn an_assignment_names_the_profile_if_the_api_version_has_it() {
+    let rig = Rig::new(DeviceAuthorities::default());
+    rig.enroll(INDIVIDUAL, "d1", entry(&key(), json!({})));
+    let older = rig.registrant("d1", &key());
+    let newer = Registrant { names_profile: true, ..older.clone() };
+    let profile = |registrant| rig.register(registrant).unwrap().connection_profile;
+    assert_eq!(profile(&newer), None, "the CONNECT of the device selects a profile");
+    rig.state.profiles().set_of(&"d1".parse().unwrap(), ConnectionProfile::MqttV5);
+    assert_eq!(profile(&newer).as_deref(), Some("mqttV5"));
+    assert_eq!(profile(&older), None);
+    let recorded = rig.answer(&newer, &DeviceRequest::Recorded);
+    let recorded: RegistrationState = serde_json::from_slice(&recorded.body).unwrap();
+    assert_eq!(recorded.connection_profile.as_deref(), Some("mqttV5"));
 }
 
 #[test]

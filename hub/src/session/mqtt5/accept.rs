@@ -113,10 +113,6 @@ async fn authenticate(
     certificates: PeerCertificates,
     connect: &Mqtt5Connect,
 ) -> Result<(DeviceGrant, CorrelationId), (ReasonCode, String)> {
-    if context.profile == Some(ConnectionProfile::Classic) {
-        let reason = "MQTT 5; the connection profile of this hub is `classic`";
-        return Err((ReasonCode::UNSUPPORTED_VERSION, reason.to_owned()));
-    }
     let user = connect.user_name.as_deref().unwrap_or_default();
     let user: Mqtt5UserName =
         user.parse().map_err(|error| (ReasonCode::BAD_USER_NAME, chain(&error).to_string()))?;
@@ -126,6 +122,10 @@ async fn authenticate(
         fits.then_some(device).ok_or_else(|| "a topic cannot contain the device id".to_owned())
     });
     let device = device.map_err(|reason| (ReasonCode::CLIENT_ID_NOT_VALID, reason))?;
+    if context.state.profiles().of(&device) == Some(ConnectionProfile::Classic) {
+        let reason = "MQTT 5; the connection profile is `classic`";
+        return Err((ReasonCode::UNSUPPORTED_VERSION, reason.to_owned()));
+    }
     if let Some(will) = &connect.will {
         if will.retain {
             return Err((ReasonCode::RETAIN_NOT_SUPPORTED, "a retained will".to_owned()));
