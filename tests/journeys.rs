@@ -19,3 +19,4 @@ mod rollout;
 mod simulate;
 mod swap;
 mod twin;
+mod wires;

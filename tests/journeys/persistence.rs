@@ -1,26 +1,7 @@
-//! Tests that reports, state and jobs survive a restart of the host.
+//! Tests that reports survive a restart of the host. `wires` tests state and jobs.
 
-use rig::{Rig, config, set, until};
+use rig::{Rig, config, set};
 use serde_json::{Value, json};
-
-#[tokio::test]
-async fn state_reports_and_jobs_of_a_plugin_survive_a_restart() {
-    let mut rig = Rig::new().plugin("keeps.wat", ()).start().await;
-    // The call stores the number, reports it, and schedules a job that clears it from
-    // `waits`.
-    assert_eq!(rig.service.call("k1", json!(17)).await.unwrap().status, 200);
-    rig.stop_host().await.unwrap();
-    rig.start_host().await;
-
-    let last = rig.service.call("last", json!("k1")).await.unwrap();
-    assert_eq!((last.status, last.payload), (200, json!(17)));
-    rig.until_reported("/k1", &json!(17)).await;
-    until("the job has run", || async {
-        let answer = rig.service.call("waits", json!(17)).await.unwrap();
-        (answer.status == 200).then_some(())
-    })
-    .await;
-}
 
 #[tokio::test]
 async fn a_report_made_while_the_hub_is_down_is_sent_after_a_restart_of_the_host() {

@@ -4,7 +4,7 @@ use rig::{Rig, Running, until, within};
 use serde_json::{Value, json};
 
 /// Waits until the plugin reads these desired properties.
-async fn until_seen(rig: &Running, expected: &Value) {
+pub(super) async fn until_seen(rig: &Running, expected: &Value) {
     until(format!("the plugin sees {expected}"), || async {
         let answer = rig.service.call("desired", Value::Null).await.unwrap();
         (answer.payload == *expected).then_some(())
