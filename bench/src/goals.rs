@@ -46,6 +46,10 @@ pub(crate) enum Measure {
     HubMethods,
     HubProcessor,
     FleetMemory,
+    Mqtt5RoundTrip,
+    Mqtt5Methods,
+    Mqtt5Processor,
+    Mqtt5HubMemory,
 }
 
 const GOALS: &[Goal] = &[
@@ -129,6 +133,30 @@ const GOALS: &[Goal] = &[
         "",
     ),
     goal(Measure::FleetMemory, "`simulate` with 2,000 TLS devices", Bound::AtMost(600.0), "MB"),
+    goal(
+        Measure::Mqtt5RoundTrip,
+        "round trip of a method with the profile `mqttV5`, p50 at 1 in flight, against `classic`",
+        Bound::AtMost(1.6),
+        "",
+    ),
+    goal(
+        Measure::Mqtt5Methods,
+        "methods a second with `mqttV5` at 32 in flight, against `classic`",
+        Bound::AtLeast(0.6),
+        "",
+    ),
+    goal(
+        Measure::Mqtt5Processor,
+        "the host's processor time for a method with `mqttV5` at 32 in flight, against `classic`",
+        Bound::AtMost(1.6),
+        "",
+    ),
+    goal(
+        Measure::Mqtt5HubMemory,
+        "the hub with 5,000 idle devices of `mqttV5`, against `classic`",
+        Bound::AtMost(1.3),
+        "",
+    ),
 ];
 
 const fn goal(measure: Measure, what: &'static str, bound: Bound, unit: &'static str) -> Goal {

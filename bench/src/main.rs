@@ -14,9 +14,11 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 mod bare_wasmtime;
+mod certificate;
 mod extism;
 mod goals;
 mod hub;
+mod idle_devices;
 mod invoker;
 mod lent;
 mod machine;
@@ -68,6 +70,8 @@ enum Section {
     Sleepers,
     /// The hub with many devices, and the process that simulates them
     Fleet,
+    /// The profile `mqttV5` next to `classic`
+    Profiles,
     /// The service of this project next to the official SDK
     Service,
     /// The author's tool with the guest of each language
@@ -136,6 +140,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     if wanted(Section::Fleet) {
         sections::fleet::measure(&stage, effort, &mut goals).await?;
+    }
+    if wanted(Section::Profiles) {
+        sections::profiles::measure(&stage, effort, &mut goals).await?;
     }
     if wanted(Section::Service) {
         sections::service::measure(&stage, effort).await?;

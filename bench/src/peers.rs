@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use protocol::mqtt5::ConnectionProfile;
+use protocol::registry::DeviceIdentity;
+
+use crate::certificate::Certificate;
 use crate::hub::Hub;
 use crate::invoker::{Invoker, Request};
 use crate::process::Process;
@@ -120,6 +124,35 @@ impl Stage {
         Ok(peer)
     }
 
+    /// Starts a host that signs in with a certificate, and waits until it answers.
+    pub(crate) async fn ready_with_certificate(
+        &self,
+        device: &str,
+        host: &HostToml,
+    ) -> anyhow::Result<Peer> {
+        let folder = self.folder.path().join(device);
+        std::fs::create_dir_all(&folder)?;
+        let certificate = Certificate::create(device)?;
+        certificate.write(&folder)?;
+        let authentication = Some(certificate.registration()?);
+        let identity = DeviceIdentity { authentication, ..DeviceIdentity::new(device.parse()?) };
+        self.hub.client.create_identity(&identity).await?;
+        let file = folder.join("host.toml");
+        std::fs::write(&file, host.text(self, &folder))?;
+        let mut command = Command::new(&self.programs.host);
+        command.arg("run").arg("--config").arg(file);
+        let port = self.hub.mqtt_port;
+        let identity = format!("HostName=localhost:{port};DeviceId={device};x509=true");
+        command.env(IDENTITY, identity);
+        let started = Instant::now();
+        let process = Process::start(device, self.folder.path(), command)?;
+        let mut peer = Peer { device: device.to_owned(), started, process };
+        let answer = self.invoker.connect().await?.ask(&self.echo(device)).await;
+        peer.process.check()?;
+        answer?;
+        Ok(peer)
+    }
+
     /// Returns the folder with the files of a host.
     pub(crate) fn host_folder(&self, kind: Kind) -> PathBuf {
         let folder = self.folder.path();
@@ -179,6 +212,8 @@ pub(crate) struct HostToml {
     pub(crate) compile_cache: Option<PathBuf>,
     /// The plugin's component; by default the probe.
     pub(crate) component: Option<PathBuf>,
+    /// The connection profile of a host with a certificate.
+    pub(crate) profile: Option<ConnectionProfile>,
     /// Components of further plugins, which are not called.
     pub(crate) further: Vec<PathBuf>,
 }
@@ -192,8 +227,14 @@ impl HostToml {
         let component = self.component.as_ref().unwrap_or(&stage.programs.probe);
         // Each call reserves the memory that it can use. Thousands of calls exceed the default.
         let memory = self.calls_at_once.map_or("", |_| "memory_bytes = 64000000000\n");
+        let profile = self.profile.map_or_else(String::new, |profile| {
+            format!(
+                "profile = \"{profile}\"\nidentity.certificate_file = \"device.pem\"\n\
+                 identity.key_file = \"device-key.pem\"\n"
+            )
+        });
         let mut text = format!(
-            "[hub]\nport = {}\nca_file = {:?}\n[host]\n{memory}compile_cache = {}\ndata = {}\n\
+            "[hub]\nport = {}\nca_file = {:?}\n{profile}[host]\n{memory}compile_cache = {}\ndata = {}\n\
              [plugins.probe]\nfile = {}\nmethods = [\"*\"]\ndeadline = \"60s\"\n",
             stage.hub.mqtt_port,
             stage.hub.ca_file(),

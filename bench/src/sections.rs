@@ -4,6 +4,7 @@
 pub(crate) mod devices;
 pub(crate) mod fleet;
 pub(crate) mod languages;
+pub(crate) mod profiles;
 pub(crate) mod sandbox;
 pub(crate) mod service;
 pub(crate) mod sleepers;

@@ -38,14 +38,14 @@ struct DeviceResults {
 
 /// The results for one number of calls in flight.
 #[derive(Default)]
-struct LoadResults {
-    per_second: Rounds,
+pub(super) struct LoadResults {
+    pub(super) per_second: Rounds,
     /// Median latency in microseconds.
-    p50: Rounds,
+    pub(super) p50: Rounds,
     /// 99th percentile of the latency in microseconds.
-    p99: Rounds,
+    pub(super) p99: Rounds,
     /// Processor time of the device, in microseconds per call.
-    processor: Rounds,
+    pub(super) processor: Rounds,
     /// Processor time of the hub, in microseconds per call.
     hub_processor: Rounds,
     /// System calls, page faults and context switches of the device, for each call.
@@ -100,7 +100,8 @@ pub(crate) async fn measure(
     plots(&found, effort.quick)
 }
 
-async fn load(
+/// Measures one load on a device.
+pub(super) async fn load(
     stage: &Stage,
     effort: Effort,
     peer: &mut Peer,
