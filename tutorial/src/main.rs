@@ -22,12 +22,14 @@ The reboot tutorial on this machine: hub, host and service in one process
 
 Compiles them first. Ends with exit code 0 when the service has seen the new reboot time.
 
-Usage: tutorial [--delay <TIME>]
+Usage: tutorial [--delay <TIME>] [--profile <PROFILE>]
 
 Options:
-      --delay <TIME>  The time that the reboot takes, at most 280s [default: 20s]
-  -h, --help          Print help
-  -V, --version       Print version
+      --delay <TIME>       The time that the reboot takes, at most 280s [default: 20s]
+      --profile <PROFILE>  Wire between device and hub: classic (MQTT 3.1.1), or mqtt5 (MQTT 5, preview)
+                           [default: classic]
+  -h, --help               Print help
+  -V, --version            Print version
 ";
 
 fn main() -> ExitCode {
@@ -37,7 +39,7 @@ fn main() -> ExitCode {
         Request::Version => println!("tutorial {}", env!("CARGO_PKG_VERSION")),
         Request::Refused(argument) => {
             eprintln!("error: unexpected argument `{}`", argument.display());
-            eprintln!("hint: the only option is `--delay TIME`");
+            eprintln!("hint: the options are `--delay TIME` and `--profile PROFILE`");
             return ExitCode::from(2);
         }
         Request::Play => match compile::play() {
@@ -66,15 +68,15 @@ enum Request {
 
 impl Request {
     /// Parses the arguments, so that a wrong option is reported before the long compilation.
-    /// The play parses the value of `--delay`.
+    /// The play parses the values.
     fn parse(arguments: &[OsString]) -> Request {
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
             match argument.to_str() {
                 Some("-h" | "--help") => return Request::Help,
                 Some("-V" | "--version") => return Request::Version,
-                Some("--delay") if rest.next().is_some() => {}
-                Some(text) if text.starts_with("--delay=") => {}
+                Some("--delay" | "--profile") if rest.next().is_some() => {}
+                Some(text) if text.starts_with("--delay=") || text.starts_with("--profile=") => {}
                 _ => return Request::Refused(argument.clone()),
             }
         }

@@ -7,6 +7,7 @@
 //! The package `tutorial` compiles this program as step 1 of 3 and starts it.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command-line program")]
 
+mod certificate;
 mod command_error;
 mod speakers;
 
@@ -17,9 +18,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use behaviour::BuildOptions;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use hub::{Hub, HubConfig};
 use program::duration;
+use protocol::mqtt5::ConnectionProfile;
+use protocol::registry::DeviceIdentity;
 use service::reboot;
 use service::{Client, ClientSettings, DeviceId};
 use tokio::sync::oneshot;
@@ -48,6 +51,18 @@ struct Arguments {
     /// The time that the reboot takes, at most 280s
     #[arg(long, default_value = "20s", value_parser = delay, value_name = "TIME")]
     delay: Duration,
+    /// Wire between device and hub: MQTT 3.1.1, or MQTT 5 (preview)
+    #[arg(long, value_enum, default_value = "classic", value_name = "PROFILE")]
+    profile: Profile,
+}
+
+/// Wire between device and hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Profile {
+    /// MQTT 3.1.1, and a device that signs in with a key
+    Classic,
+    /// MQTT 5, and a device that signs in with a certificate
+    Mqtt5,
 }
 
 fn delay(text: &str) -> Result<Duration, String> {
@@ -60,9 +75,9 @@ fn delay(text: &str) -> Result<Duration, String> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Arguments { delay } = Arguments::parse();
+    let Arguments { delay, profile } = Arguments::parse();
     speakers::print_events();
-    match play(delay).await {
+    match play(delay, profile).await {
         Ok(time) => {
             say("tutorial", &format!("done: the reboot of {time} was seen in the twin"));
             ExitCode::SUCCESS
@@ -71,7 +86,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn play(delay: Duration) -> Result<String, CommandError> {
+async fn play(delay: Duration, profile: Profile) -> Result<String, CommandError> {
     say("tutorial", "step 2 of 3: building the plugin in guest-reboot/");
     let plugin = tokio::task::spawn_blocking(build_guest).await??;
     say("tutorial", "step 3 of 3: rebooting a device");
@@ -79,17 +94,25 @@ async fn play(delay: Duration) -> Result<String, CommandError> {
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         mqtt_port: 0,
         https_port: 0,
+        profile: (profile == Profile::Mqtt5).then_some(ConnectionProfile::MqttV5),
         ..HubConfig::default()
     })
     .await?;
     let (mqtt, https) = (hub.mqtt_port(), hub.https_port());
     say("hub", &format!("ready: MQTT over TLS on port {mqtt}, HTTPS on port {https}"));
     let device: DeviceId = DEVICE.parse().context("device")?;
-    let identity = hub.create_device(&device).context("cannot register the tutorial's device")?;
-
+    let settings = ClientSettings { ca_pem: Some(hub.ca_pem().to_owned()), ..Default::default() };
+    let client = Client::new(hub.service_connection_string(), settings)?;
     let folder = tempfile::tempdir().context("no temporary folder")?;
+    if profile == Profile::Mqtt5 {
+        say("tutorial", "the device speaks MQTT 5 (preview) and signs in with a certificate");
+        let authentication = Some(certificate::write(&device, folder.path())?);
+        let identity = DeviceIdentity { authentication, ..DeviceIdentity::new(device.clone()) };
+        client.create_identity(&identity).await?;
+    }
+    let identity = hub.create_device(&device).context("cannot register the tutorial's device")?;
     std::fs::write(folder.path().join("hub-ca.pem"), hub.ca_pem()).context("CA file")?;
-    let toml = host_toml(mqtt, &plugin, delay);
+    let toml = host_toml(mqtt, &plugin, delay, profile);
     let config = host::Config::parse(&toml, folder.path()).context("host.toml")?;
     let (stop, stopped) = oneshot::channel();
     let host = host::run(config, identity, async { drop(stopped.await) });
@@ -104,8 +127,6 @@ async fn play(delay: Duration) -> Result<String, CommandError> {
         }
     }
 
-    let settings = ClientSettings { ca_pem: Some(hub.ca_pem().to_owned()), ..Default::default() };
-    let client = Client::new(hub.service_connection_string(), settings)?;
     let timeout = (delay + MARGIN).max(Duration::from_secs(30));
     let time =
         reboot::reboot(&client, &device, timeout, |step| say("service", &step.to_string())).await?;
@@ -117,10 +138,18 @@ async fn play(delay: Duration) -> Result<String, CommandError> {
 }
 
 /// Returns the text of `host.toml`.
-fn host_toml(port: u16, plugin: &Path, delay: Duration) -> String {
+fn host_toml(port: u16, plugin: &Path, delay: Duration, profile: Profile) -> String {
     let (seconds, deadline) = (delay.as_secs_f64(), (delay + MARGIN).as_secs());
+    let profile = match profile {
+        Profile::Classic => String::new(),
+        Profile::Mqtt5 => format!(
+            "profile = \"mqttV5\"\nidentity.certificate_file = {:?}\nidentity.key_file = {:?}\n",
+            certificate::CERTIFICATE,
+            certificate::KEY
+        ),
+    };
     format!(
-        "[hub]\nport = {port}\nca_file = \"hub-ca.pem\"\n\n[host]\ndata = \"data\"\n\n\
+        "[hub]\nport = {port}\nca_file = \"hub-ca.pem\"\n{profile}\n[host]\ndata = \"data\"\n\n\
          [plugins.reboot]\nfile = {plugin:?}\nmethods = [\"rebootDevice\"]\n\
          deadline = \"{deadline}s\"\nconfig.delay_seconds = {seconds}\n"
     )
