@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 pub(crate) use decode::{Body, PacketType, decode, first_level, take_packet};
 pub(crate) use encode::{put_binary, put_length};
-pub(crate) use sent::SentPacket;
+pub(crate) use sent::{SentPacket, packet_name};
 
 pub(crate) use protocol::topic::MAX_PACKET_BYTES;
 

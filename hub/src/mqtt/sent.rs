@@ -10,7 +10,7 @@ pub(crate) enum SentPacket<'a> {
 impl SentPacket<'_> {
     /// Parses a packet that [`super::Outbound::encode`] has returned.
     pub(crate) fn parse(packet: &[u8]) -> SentPacket<'_> {
-        publish(packet).unwrap_or(SentPacket::Other { name: name(packet) })
+        publish(packet).unwrap_or(SentPacket::Other { name: packet_name(packet) })
     }
 }
 
@@ -28,7 +28,8 @@ fn publish(packet: &[u8]) -> Option<SentPacket<'_>> {
     Some(SentPacket::Publish { topic: std::str::from_utf8(topic).ok()?, qos, payload })
 }
 
-fn name(packet: &[u8]) -> &'static str {
+/// Returns the name of an encoded packet.
+pub(crate) fn packet_name(packet: &[u8]) -> &'static str {
     match packet.first().map(|first| first >> 4) {
         Some(2) => "CONNACK",
         Some(3) => "PUBLISH",
@@ -36,6 +37,7 @@ fn name(packet: &[u8]) -> &'static str {
         Some(9) => "SUBACK",
         Some(11) => "UNSUBACK",
         Some(13) => "PINGRESP",
+        Some(14) => "DISCONNECT",
         _ => "other",
     }
 }

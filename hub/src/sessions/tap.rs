@@ -7,6 +7,9 @@ use serde_json::json;
 
 use crate::events::{EventData, EventKind, Events, add_payload, data};
 use crate::mqtt::{Connect, Inbound, SentPacket};
+use crate::mqtt5::{Mqtt5Connect, Mqtt5Inbound};
+
+mod mqtt5;
 
 /// Maximum size of a payload in an event, in bytes. A longer payload is cut.
 const MAX_PAYLOAD_BYTES: usize = 16 * 1024;
@@ -17,11 +20,29 @@ const MAX_PAYLOAD_BYTES: usize = 16 * 1024;
 pub(crate) struct Tap {
     events: Arc<Events>,
     device: DeviceId,
+    /// Returns the members of an encoded packet of the hub.
+    sent: fn(&[u8]) -> EventData,
 }
 
 impl Tap {
+    /// Returns the publisher of a connection with MQTT 3.1.1.
     pub(crate) fn new(events: &Arc<Events>, device: &DeviceId) -> Tap {
-        Tap { events: Arc::clone(events), device: device.clone() }
+        Tap { events: Arc::clone(events), device: device.clone(), sent }
+    }
+
+    /// Returns the publisher of a connection with MQTT 5.
+    pub(crate) fn of_mqtt5(events: &Arc<Events>, device: &DeviceId) -> Tap {
+        Tap { sent: mqtt5::sent, ..Tap::new(events, device) }
+    }
+
+    /// Publishes the CONNECT of a device with MQTT 5, without its password.
+    pub(crate) fn connecting_mqtt5(&self, connect: &Mqtt5Connect) {
+        self.publish("fromDevice", || mqtt5::connecting(connect));
+    }
+
+    /// Publishes a later packet of a device with MQTT 5.
+    pub(crate) fn received_mqtt5(&self, packet: &Mqtt5Inbound) {
+        self.publish("fromDevice", || mqtt5::received(packet));
     }
 
     /// Publishes the CONNECT of the device, without its password.
@@ -44,7 +65,7 @@ impl Tap {
 
     /// Publishes an encoded packet of the hub.
     pub(super) fn sent(&self, packet: &[u8]) {
-        self.publish("toDevice", || sent(packet));
+        self.publish("toDevice", || (self.sent)(packet));
     }
 
     fn publish(&self, direction: &str, packet: impl FnOnce() -> EventData) {

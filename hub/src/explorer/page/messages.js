@@ -32,7 +32,12 @@ export function traffic(panel) {
     receive: (kind, data) => {
       if (kind !== "traffic") return;
       const topic = data.topic ?? data.filters?.join(", ") ?? data.userName ?? "";
-      const packet = data.packet === "PUBLISH" ? `PUBLISH, QoS ${data.qos}` : data.packet;
+      const details = [
+        data.packet === "PUBLISH" ? `PUBLISH, QoS ${data.qos}` : data.packet,
+        data.type,
+        data.reason,
+      ];
+      const packet = details.filter(Boolean).join(", ");
       add(
         element("td", {}, clock(data.time)),
         element("td", {}, data.direction === "fromDevice" ? "from the device" : "to the device"),
