@@ -7,6 +7,7 @@
 //! script and asserts the events that it returns. Without Python or Node, the tests are skipped with
 //! a message on standard error, or fail if `CI` is set.
 
+mod broker5;
 mod browser;
 mod credentials;
 mod device;

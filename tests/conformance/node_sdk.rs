@@ -18,6 +18,7 @@ const MANIFEST: &str = include_str!("node/package.json");
 const LOCK: &str = include_str!("node/package-lock.json");
 const PROVISIONING: &str = "provisioning.js";
 const MQTT5: &str = "mqtt5.js";
+const BROKER5: &str = "broker5.js";
 const FLEET: &str = "fleet.js";
 
 /// The installed SDKs.
@@ -62,6 +63,14 @@ impl NodeSdk {
         self.start(MQTT5, &environment(rig)).await
     }
 
+    /// Starts a broker of MQTT 5 with the certificate in `folder`.
+    pub(super) async fn broker5(self, folder: &Path) -> Script {
+        let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+        let environment =
+            [("BROKER_CERTIFICATE", file("broker.pem")), ("BROKER_KEY", file("broker-key.pem"))];
+        self.start(BROKER5, &environment).await
+    }
+
     /// Starts a script with a service that manages the fleet of the rig's hub.
     pub(super) async fn fleet(self, rig: &Running) -> Script {
         let hub = rig.hub();
@@ -96,7 +105,7 @@ fn prepare() -> Result<PathBuf, String> {
         let arguments = ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"];
         run(Command::new("npm").args(arguments).current_dir(folder)).map(drop)
     })?;
-    for script in [PROVISIONING, MQTT5, FLEET] {
+    for script in [PROVISIONING, MQTT5, BROKER5, FLEET] {
         let source = scripts().join("node").join(script);
         fs::copy(source, folder.join(script)).map_err(|e| format!("{script}: {e}"))?;
     }
