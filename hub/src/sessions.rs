@@ -246,6 +246,17 @@ impl Sessions {
         let _ = ready.wait_for(|ready| *ready).await;
     }
 
+    /// Waits until a session is no longer the device's current one.
+    pub(crate) async fn replaced(&self, id: &DeviceId, serial: u64) {
+        let mut ready = self.with(id, |device| device.ready.subscribe());
+        // A change cannot be missed, since the receiver is older than the check.
+        while self.with(id, |device| device.has_session(serial)) {
+            if ready.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Returns the availability of the device for methods.
     pub(crate) fn method_route(&self, id: &DeviceId) -> MethodRoute {
         self.with(id, |device| match &device.live {

@@ -27,9 +27,8 @@ use crate::sessions::MethodLink;
 /// and the .NET SDK needs at least two seconds.
 const MIN_PROBE_TIME: Duration = Duration::from_secs(5);
 
-/// Maximum number of probes of a method. A device that abandons each of them must not keep the
-/// hub busy.
-const MAX_PROBES: usize = 3;
+/// Maximum number of times that a device can abandon a method. It must not keep the hub busy.
+const MAX_ABANDONS: usize = 3;
 
 /// Number of messages of a device that can wait for a call. A device sends two of them, and
 /// repetitions.
@@ -52,8 +51,11 @@ type PendingSteps = HashMap<CorrelationId, mpsc::Sender<DeviceStep>>;
 /// Outcome of an attempt to run a method.
 enum Attempt {
     Done(MethodOutcome),
-    /// The device has certainly not run the method.
-    NotRun,
+    /// The device has abandoned the method, so it has not run.
+    Abandoned,
+    /// The device has not answered the probe in time, or its connection has ended before the
+    /// exec. The method has not run.
+    NotReady,
 }
 
 impl Methods {
@@ -66,13 +68,14 @@ impl Methods {
         deadline: Instant,
     ) -> MethodOutcome {
         let deadline = deadline.max(Instant::now() + MIN_PROBE_TIME);
-        for _ in 0..MAX_PROBES {
-            let Some(link) = self.route(id, deadline).await else { break };
-            let attempted = self.attempt(id, request, link, deadline).await?;
-            if let Attempt::Done(outcome) = attempted {
-                return outcome;
+        let mut abandons = 0;
+        while let Some(link) = self.route(id, deadline).await {
+            match self.attempt(id, request, link, deadline).await? {
+                Attempt::Done(outcome) => return outcome,
+                Attempt::Abandoned => abandons += 1,
+                Attempt::NotReady => {}
             }
-            if Instant::now() >= deadline {
+            if abandons >= MAX_ABANDONS || Instant::now() >= deadline {
                 break;
             }
         }
@@ -88,7 +91,7 @@ impl Methods {
     ) -> Result<Attempt, HubError> {
         let request_id = random_id()?;
         let (_pending, mut steps) = self.handshakes.register(id, request_id)?;
-        let serial = link.serial;
+        let (serial, in_flight) = (link.serial, link.in_flight.clone());
         let seconds = u32::try_from(request.response_timeout.as_secs()).unwrap_or(u32::MAX);
         let probe =
             Probe { method_name: request.name.to_string(), response_timeout_seconds: seconds };
@@ -102,17 +105,28 @@ impl Methods {
                 }
             }
         });
-        let ready_id = match probed.await {
+        let probed = tokio::select! {
+            biased;
+            probed = probed => probed,
+            // The probe or its answer may be lost with the connection. Another probe follows.
+            () = self.sessions.replaced(id, serial) => {
+                if let Some(in_flight) = in_flight {
+                    in_flight.forget(request_id);
+                }
+                return Ok(Attempt::NotReady);
+            }
+        };
+        let ready_id = match probed {
             Ok(Some(ProbeAck::Ready(ready_id))) => ready_id,
             Ok(Some(ProbeAck::Rejected(reason))) => {
                 return Ok(Attempt::Done(Ok(rejected(reason))));
             }
-            Ok(None) | Err(_) => return Ok(Attempt::NotRun),
+            Ok(None) | Err(_) => return Ok(Attempt::NotReady),
         };
         // A ready id belongs to the connection of its probe.
         let link = match self.route(id, deadline).await {
             Some(link) if link.serial == serial => link,
-            _ => return Ok(Attempt::NotRun),
+            _ => return Ok(Attempt::NotReady),
         };
         let now = jiff::Timestamp::now();
         let exec = Exec {
@@ -136,7 +150,7 @@ impl Methods {
                         if abandoned == ready_id =>
                     {
                         debug!(device = %id, ?reason, "method abandoned");
-                        return Some(Attempt::NotRun);
+                        return Some(Attempt::Abandoned);
                     }
                     _ => {}
                 }

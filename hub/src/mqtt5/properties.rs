@@ -3,7 +3,7 @@
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::Mqtt5Publish;
-use crate::mqtt::{Body, Malformed, put_binary, put_length};
+use crate::mqtt::{Body, MAX_PACKET_BYTES, Malformed, put_binary, put_length};
 
 const PAYLOAD_FORMAT: u8 = 0x01;
 const MESSAGE_EXPIRY: u8 = 0x02;
@@ -155,7 +155,7 @@ pub(super) fn of_publish(message: &Mqtt5Publish) -> BytesMut {
     bytes
 }
 
-/// Adds the properties of a CONNACK, which name what this hub does not offer.
+/// Adds the properties of a CONNACK, which name the limits of this hub.
 pub(super) fn put_connack(bytes: &mut BytesMut, session_expiry: Option<u32>) {
     let mut properties = BytesMut::new();
     if let Some(seconds) = session_expiry {
@@ -167,6 +167,8 @@ pub(super) fn put_connack(bytes: &mut BytesMut, session_expiry: Option<u32>) {
     {
         properties.put_slice(&[property, value]);
     }
+    properties.put_u8(MAX_PACKET);
+    properties.put_u32(MAX_PACKET_BYTES as u32);
     put_length(bytes, properties.len());
     bytes.put_slice(&properties);
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use protocol::mqtt5::CorrelationId;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -58,6 +59,14 @@ impl InFlight {
         if known.and_then(|index| sent.messages.remove(index)).is_some() {
             self.permits.add_permits(1);
         }
+    }
+
+    /// Removes the messages of a request that was given up.
+    pub(crate) fn forget(&self, request_id: CorrelationId) {
+        let mut sent = self.sent.lock();
+        let before = sent.messages.len();
+        sent.messages.retain(|it| it.message.correlation.as_deref() != Some(request_id.as_bytes()));
+        self.permits.add_permits(before - sent.messages.len());
     }
 
     /// Moves the messages to a new connection of the session. Returns them, and the packets to
@@ -139,6 +148,18 @@ mod tests {
         assert_eq!(packets, [Mqtt5Outbound::Publish(&again).encode()]);
         assert!(in_flight.send(message(), Duration::from_secs(1)).await.is_none());
         assert!(resumed.send(message(), Duration::from_secs(1)).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_of_a_request_that_was_given_up_is_not_repeated() {
+        let (in_flight, lifetime) = (InFlight::new(2), Duration::from_secs(30));
+        for id in [[1; 16], [2; 16]] {
+            let correlation = Some(Bytes::copy_from_slice(&id));
+            in_flight.send(Mqtt5Publish { correlation, ..message() }, lifetime).await.unwrap();
+        }
+        in_flight.forget([1; 16].into());
+        assert!(in_flight.send(message(), lifetime).await.is_some(), "its place is free");
+        assert_eq!(in_flight.resume(2).1.len(), 2);
     }
 
     #[tokio::test(start_paused = true)]

@@ -246,6 +246,46 @@ async fn topics_outside_the_profile_are_refused_with_a_reason() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_too_large_is_refused_and_the_connection_goes_on() {
+    let hub = hub().await;
+    let device = Device5::register(&hub).await;
+    let (_, ack) = device.sign_in(&hub).await;
+    let max_packet = ack.properties.unwrap().max_packet_size.unwrap();
+    assert!(max_packet > 256 * 1024);
+    let mut connection = device.admitted(&hub).await;
+    for (bytes, reason) in [
+        (256 * 1024 + 1, PubAckReason::ImplementationSpecificError),
+        (256 * 1024, PubAckReason::Success),
+    ] {
+        let (topic, none) = ("ih/d1/srv/telemetry", PublishProperties::default());
+        connection.publish_to(topic, "x".repeat(bytes), none, QoS::AtLeastOnce).await;
+        assert_eq!(connection.acknowledged().await, reason);
+    }
+}
+
+#[tokio::test]
+async fn a_method_whose_connection_ends_before_its_exec_is_probed_again() {
+    let hub = hub().await;
+    let device = Device5::register(&hub).await;
+    let mut connection = device.admitted(&hub).await;
+    let answering = async {
+        let probe = connection.message(MessageType::Probe).await;
+        assert!(hub.drop_connection(&id()));
+        let mut connection = device.admitted(&hub).await;
+        let again = connection.message(MessageType::Probe).await;
+        assert_ne!(again.correlation, probe.correlation);
+        assert!(!again.publish.dup);
+        ack(&mut connection, again.correlation, ProbeAck::Ready(READY.into())).await;
+        let exec = connection.message(MessageType::Exec).await;
+        let result = ResultMessage { status: 200, body: Vec::new() };
+        connection.publish(MessageType::Result, exec.correlation, &result, QoS::AtLeastOnce).await;
+        connection
+    };
+    let (answer, _connection) = tokio::join!(call(&hub, "m", &json!(null)), answering);
+    assert_eq!(answer, (200, json!({"status": 200, "payload": null})));
+}
+
+#[tokio::test]
 async fn a_connection_that_breaks_the_rules_ends_with_a_reason() {
     let hub = hub().await;
     let device = Device5::register(&hub).await;
@@ -306,14 +346,16 @@ async fn a_connect_is_refused_with_a_reason() {
 }
 
 #[tokio::test]
-async fn a_kept_session_repeats_unacknowledged_methods_as_duplicates() {
+async fn a_kept_session_repeats_an_unacknowledged_exec_as_a_duplicate() {
     let hub = hub().await;
     let device = Device5::register(&hub).await;
     let mut connection = device.admitted(&hub).await;
     let reconnecting = async {
+        let probe = connection.message(MessageType::Probe).await;
+        ack(&mut connection, probe.correlation, ProbeAck::Ready(READY.into())).await;
         loop {
-            if let Some(Packet::Publish(probe)) = connection.next().await {
-                assert!(!probe.dup);
+            if let Some(Packet::Publish(exec)) = connection.next().await {
+                assert!(!exec.dup);
                 break;
             }
         }

@@ -11,8 +11,8 @@ use tracing::{debug, info};
 
 use super::super::messages::reported_patch;
 use super::super::{SessionEnd, faulty, on_disk};
+use super::Mqtt5Session;
 use super::births::text;
-use super::{Mqtt5Session, violation};
 use crate::faults::{Handling, Step};
 use crate::methods::DeviceStep;
 use crate::mqtt5::Mqtt5Publish;
@@ -155,8 +155,9 @@ impl Mqtt5Session {
     ) -> Result<Option<ReasonCode>, SessionEnd> {
         if message.payload.len() > MAX_MESSAGE_BYTES {
             let (bytes, max) = (message.payload.len(), MAX_MESSAGE_BYTES);
-            let text = format!("telemetry of {bytes} bytes; at most {max} are allowed");
-            return Err(violation(ReasonCode::PACKET_TOO_LARGE, text));
+            info!(device = %self.device, bytes, max, "message refused: it is too large");
+            // A PUBACK has no code for the size (MQTT 5, section 3.4.2.1).
+            return Ok(Some(ReasonCode::IMPLEMENTATION_ERROR));
         }
         let handling = self.handling(Step::Message);
         if faulty::receive(&self.outlet, handling).await? {
