@@ -150,7 +150,12 @@ mod tests {
         let file = file(data.path(), "pump-7");
         file.write(&assignment()).unwrap();
         let text = fs::read_to_string(&file.path).unwrap();
-        for corrupt in [&text[..text.len() / 2], "", &text.replace("my-hub", "my hub"), &text.replace("mqttV5", "mqttV6")] {
+        for corrupt in [
+            &text[..text.len() / 2],
+            "",
+            &text.replace("my-hub", "my hub"),
+            &text.replace("mqttV5", "mqttV6"),
+        ] {
             fs::write(&file.path, corrupt).unwrap();
             assert_eq!(file.read(), None, "{corrupt}");
         }

@@ -59,6 +59,7 @@ mod options;
 mod options_error;
 mod provisioning;
 mod receipts;
+mod received;
 mod renewal;
 mod rivals;
 mod session;

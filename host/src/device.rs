@@ -222,9 +222,9 @@ impl Device {
     fn call(&self, calls: &Calls, method: Method) {
         let Method { name, rid, payload, arrived, .. } = method;
         let router = Arc::clone(&self.router);
-        let caller = self.caller(rid, arrived);
+        let caller = self.caller(rid.clone(), arrived);
         calls.start(name.clone().as_str(), async move {
-            let answer = router.answer(&name, &payload).await;
+            let answer = router.answer(&rid, &name, &payload).await;
             let call = Arc::clone(&answer.call);
             caller.answer(name.as_str(), answer).await;
             router.call_ended(&call);

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use plugin::{BootOutcome, Call, CallError, Json, Lent, Plugin};
-use protocol::id::MethodName;
+use plugin::{BootOutcome, Call, CallError, CallPermit, Json, Lent, Plugin};
+use protocol::id::{MethodName, RequestId};
 use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -24,16 +24,17 @@ use crate::record::{Recorder, Selected};
 use crate::supervision::caught;
 use failure::MethodFailure;
 use idempotency::IdempotencyCache;
+use reservations::Reservations;
 
 pub(crate) use answer::Answer;
-pub(crate) use availability::Availability;
+pub(crate) use reservations::{ReservedCall, Unavailable};
 pub(crate) use table::Table;
 
 mod answer;
-mod availability;
 mod failure;
 mod idempotency;
 mod jobs;
+mod reservations;
 mod table;
 
 /// Time limit for a call to wait until its plugin is loaded. IoT Hub's default response timeout
@@ -52,6 +53,7 @@ pub(crate) struct Router {
     calls: IdSequence,
     idempotency: IdempotencyCache,
     recorder: Arc<Recorder>,
+    reservations: Reservations,
     draining: AtomicBool,
     /// The number of methods in flight.
     running: AtomicUsize,
@@ -85,6 +87,7 @@ impl Router {
             calls: IdSequence::new(),
             idempotency: IdempotencyCache::new(journal),
             recorder: Arc::default(),
+            reservations: Reservations::default(),
             draining: AtomicBool::new(false),
             running: AtomicUsize::new(0),
             stopped: RwLock::default(),
@@ -168,7 +171,14 @@ impl Router {
 
     /// Calls the plugin that serves the method. A repeated call gets the answer of the first
     /// call instead. An empty payload means `null`.
-    pub(crate) async fn answer(&self, method: &MethodName, payload: &[u8]) -> Answer {
+    /// The call that is reserved for the request id is used.
+    pub(crate) async fn answer(
+        &self,
+        rid: &RequestId,
+        method: &MethodName,
+        payload: &[u8],
+    ) -> Answer {
+        let permit = self.reservations.take(rid);
         let table = self.table();
         let known = table.serving(method).and_then(|slot| {
             let idempotency = table.idempotency(slot.name())?;
@@ -176,11 +186,11 @@ impl Router {
             Some((slot.name(), key, idempotency))
         });
         let Some((plugin, key, idempotency)) = known else {
-            return self.run(&table, method, payload).await;
+            return self.run(&table, permit, method, payload).await;
         };
         // Boxed because few calls have an idempotency key, and the future of every other call
         // would become larger.
-        let run = Box::pin(self.run(&table, method, payload));
+        let run = Box::pin(self.run(&table, permit, method, payload));
         let (answer, is_first) = self.idempotency.answer(key, idempotency, run).await;
         if !is_first {
             let (call, status) = (&answer.call, answer.status);
@@ -191,7 +201,13 @@ impl Router {
     }
 
     /// Calls the plugin that serves the method, without a check for repeats.
-    async fn run(&self, table: &Table, method: &MethodName, payload: &[u8]) -> Answer {
+    async fn run(
+        &self,
+        table: &Table,
+        permit: Option<CallPermit>,
+        method: &MethodName,
+        payload: &[u8],
+    ) -> Answer {
         let _guard = CallGuard::begin(&self.running);
         let call = self.new_call(method.as_str(), "null");
         let id = Arc::clone(&call.id);
@@ -203,7 +219,7 @@ impl Router {
             biased;
             // The sandbox turns a panic of a plugin into a trap. A panic that arrives here is
             // the host's, and is answered as well.
-            outcome = caught(self.call(slot, call, payload)) => outcome
+            outcome = caught(self.call(slot, permit, call, payload)) => outcome
                 .unwrap_or_else(|panic| Err(MethodFailure::Call(CallError::HostFault(panic)))),
             () = stopped.cancelled() => Err(MethodFailure::Draining),
         };
@@ -236,6 +252,7 @@ impl Router {
     async fn call<'a>(
         &self,
         slot: Option<&Arc<PluginSlot>>,
+        permit: Option<CallPermit>,
         mut call: Call<'a>,
         payload: &'a [u8],
     ) -> Result<Answer, MethodFailure> {
@@ -255,9 +272,13 @@ impl Router {
         }
         let begun = begun.map_err(MethodFailure::Disabled)?;
         let recorded = self.record(slot, &begun, &mut call, false).await;
-        let outcome = begun.version.loaded.plugin.invoke(call).await;
+        let method = call.method;
+        let outcome = begun.version.loaded.plugin.invoke_with(call, permit).await;
         if let Some(recorded) = recorded {
             recorded.end_method(&outcome);
+        }
+        if outcome.is_ok() {
+            slot.observe(&begun, method, Instant::now());
         }
         ended(slot, &begun, outcome.as_ref().err());
         let answer = outcome.map_err(MethodFailure::Call)?;

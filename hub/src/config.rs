@@ -4,12 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use protocol::mqtt5::ConnectionProfile;
+use protocol::mqtt5::{ConnectionProfile, CustomTopic};
 use rustls::server::VerifierBuilderError;
 use trust::TrustError;
 
 use crate::ca::CaError;
-use crate::custom_topic::CustomTopic;
 use crate::profiles::DeviceProfile;
 use crate::state::StateError;
 

@@ -88,13 +88,8 @@ pub fn provision(enrollment: &str, request: &str) {
     let key = keys["symmetricKey"]["primaryKey"].as_str().and_then(|key| key.parse().ok());
     let signed = |key| sign(&resource(&scope, &registration), None, &key, u64::MAX).to_string();
     let token = key.map(signed);
-    let registrant = Registrant {
-        scope,
-        registration,
-        token,
-        peer: Peer::default(),
-        names_profile: true,
-    };
+    let registrant =
+        Registrant { scope, registration, token, peer: Peer::default(), names_profile: true };
     let request = DeviceRequest::Register(request.as_bytes().to_vec());
     let answer = service.answer(&registrant, &request, &Handling::REGULAR);
     let _body: Value = serde_json::from_slice(&answer.body).expect("an answer is JSON");

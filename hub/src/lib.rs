@@ -36,7 +36,7 @@
 //! * `policy`, `profiles`: shared access policies; connection profiles of devices.
 //! * `mqtt`, `mqtt5`: packets of MQTT 3.1.1 and of MQTT 5.
 //! * `state`: identities, twins and subscriptions, in memory and on disk.
-//! * `telemetry`, `custom_topic`: device-to-cloud messages, and their custom topics.
+//! * `telemetry`: device-to-cloud messages.
 //! * `query`, `twin_writes`: the query language over twins; changes whose devices are notified.
 //! * `trusted`: the authorities of devices.
 //! * `sessions`, `methods`: registries of live sessions and of direct methods in flight.
@@ -52,7 +52,6 @@ mod certificates;
 mod config;
 mod configurations;
 mod credentials;
-mod custom_topic;
 mod endpoints;
 mod entra;
 mod entra_api;
@@ -101,10 +100,10 @@ use tokio_util::task::TaskTracker;
 
 pub use ca::CaError;
 pub use config::{ExplorerAccess, HubConfig, StartError};
-pub use custom_topic::{CustomTopic, CustomTopicError};
 pub use entra::Directory;
 pub use faults::{Effect, Fault, FaultError, Faults, Forget, Refused, Step};
 pub use profiles::{DeviceProfile, DeviceProfileError};
+pub use protocol::mqtt5::{CustomTopic, CustomTopicError};
 pub use provisioning::Provisioning;
 pub use state::StateError;
 pub use telemetry::TelemetryMessage;
@@ -148,6 +147,7 @@ pub struct Hub {
 impl Hub {
     /// Opens the ports and serves them until the hub is stopped or dropped.
     pub async fn start(config: HubConfig) -> Result<Hub, StartError> {
+        let certificate_lifetime = config.certificate_lifetime();
         let Sockets { sockets, mqtt_port, https_port, connect_port } =
             Sockets::open(&config).await?;
         let endpoints = Endpoints::of_hub(config.address, config.host_names);
@@ -163,7 +163,6 @@ impl Hub {
         let sessions = Arc::new(sessions);
         let methods = Arc::new(Methods::new(Arc::clone(&sessions), Arc::clone(&faults)));
         let (telemetry, _) = broadcast::channel(telemetry::BACKLOG);
-        let certificate_lifetime = config.certificate_lifetime();
         let provisioning = Arc::new(Provisioning::new(
             Arc::clone(&state),
             Arc::clone(&sessions),

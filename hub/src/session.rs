@@ -19,7 +19,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use program::chain;
 use protocol::id::DeviceId;
-use protocol::mqtt5::ReasonCode;
+use protocol::mqtt5::{CustomTopic, ReasonCode};
 use protocol::topic::Filter;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::{broadcast, oneshot, watch};
@@ -28,7 +28,6 @@ use tracing::info;
 
 use crate::certificates::DeviceAuthorities;
 use crate::credentials::Credentials;
-use crate::custom_topic::CustomTopic;
 use crate::events::EventKind;
 use crate::faults::{Faults, Handling, Step};
 use crate::methods::Methods;

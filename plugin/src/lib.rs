@@ -74,6 +74,6 @@ pub use lent::{
     TwinAccess,
 };
 pub use limits::{LimitError, Limits, MAX_DEADLINE};
-pub use plugin::Plugin;
+pub use plugin::{CallPermit, Plugin};
 pub use settings::hosts::{HttpHost, HttpHostError};
 pub use settings::{HttpSettings, PluginSettings};

@@ -18,13 +18,17 @@ use parking_lot::RwLock;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A component that is ready to be called. Clones share one plugin.
 #[derive(Clone)]
 pub struct Plugin {
     loaded: Arc<Loaded>,
 }
+
+/// Permit for one call of a plugin. Dropping it returns it to the plugin.
+#[derive(Debug)]
+pub struct CallPermit(OwnedSemaphorePermit);
 
 /// Shared state of a plugin.
 struct Loaded {
@@ -35,7 +39,7 @@ struct Loaded {
     _in_use: Option<InUse>,
     /// Linked component. [`bursts`] replaces it after a burst.
     linked: RwLock<Arc<Linked>>,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     burst_detector: BurstDetector,
     memory: Arc<PluginMemory>,
 }
@@ -66,10 +70,11 @@ impl Plugin {
         &self.loaded.about.limits
     }
 
-    /// Returns the number of calls that the plugin can begin now.
+    /// Takes a permit for a later call, which counts as running until then. Returns `None` if
+    /// the plugin is at its limit of calls.
     #[must_use]
-    pub fn free_calls(&self) -> usize {
-        self.loaded.permits.available_permits()
+    pub fn reserve(&self) -> Option<CallPermit> {
+        Arc::clone(&self.loaded.permits).try_acquire_owned().ok().map(CallPermit)
     }
 
     /// Returns the peak linear memory of a call in bytes, including headroom (usually 512

@@ -21,6 +21,7 @@
 //! fields.
 
 mod correlation;
+mod custom_topic;
 mod message_type;
 mod methods;
 mod presence;
@@ -33,6 +34,7 @@ mod twins;
 mod user_name;
 
 pub use correlation::{CorrelationId, CorrelationIdError};
+pub use custom_topic::{CustomTopic, CustomTopicError};
 pub use message_type::{MessageType, UnknownType};
 pub use methods::{
     Abandon, AbandonReason, Exec, Probe, ProbeAck, Rejection, ResultMessage, Timestamp,

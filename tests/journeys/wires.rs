@@ -115,8 +115,7 @@ async fn a_repeated_method_gets_the_first_answer_and_does_not_run_again(profile:
 }
 
 async fn a_running_call_is_answered_before_the_host_ends(profile: &str) {
-    let mut rig =
-        rig(profile).plugin("sleeps.wat", set("limits.calls_at_once", 1)).start().await;
+    let mut rig = rig(profile).plugin("sleeps.wat", set("limits.calls_at_once", 1)).start().await;
     let service = rig.service.clone();
     let running = tokio::spawn(async move { service.call_until_free("sleep", json!(500)).await });
     rig.service.until_busy("sleep").await;

@@ -40,7 +40,10 @@ pub(super) const PACKAGES: &[Package] = &[
     Package { folder: "guest-reboot", below: &[] },
     Package { folder: "guest-reboot/real", below: &[] },
     Package { folder: "tutorial", below: &[] },
-    Package { folder: "tutorial/play", below: &["behaviour", "host", "hub", "program", "service"] },
+    Package {
+        folder: "tutorial/play",
+        below: &["behaviour", "host", "hub", "program", "protocol", "service", "trust"],
+    },
     Package {
         folder: "tests",
         below: &[

@@ -166,6 +166,7 @@ impl FleetSection {
             },
             idempotency_key: None,
             idempotency_time: IDEMPOTENCY_TIME,
+            min_times: BTreeMap::new(),
             settings: Settings { limits, config, capabilities, http },
         })
     }

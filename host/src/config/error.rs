@@ -9,7 +9,7 @@ use program::duration::display;
 use program::toml_text::TomlError;
 use protocol::host_name::HostNameError;
 use protocol::id::IdError;
-use protocol::mqtt5::UnknownProfile;
+use protocol::mqtt5::{CustomTopicError, UnknownProfile};
 
 use super::http::HttpError;
 use super::pkcs11_uri::UriError;
@@ -41,6 +41,9 @@ pub enum ConfigError {
     /// Invalid name of a reported property.
     #[error("`host.report_plugins_under` is `{0}`, not 1 to 64 letters, digits, `-` or `_`")]
     PropertyName(String),
+    /// Malformed topic of messages.
+    #[error("`hub.telemetry_topic`")]
+    TelemetryTopic(#[source] CustomTopicError),
     /// Unknown connection profile of the hub.
     #[error("`hub.profile`: {0}")]
     Profile(UnknownProfile),

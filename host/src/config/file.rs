@@ -35,6 +35,7 @@ pub(super) struct Hub {
     pub(super) keep_alive: Option<Period>,
     pub(super) token_lifetime: Option<Period>,
     pub(super) profile: Option<String>,
+    pub(super) telemetry_topic: Option<String>,
     pub(super) identity: Option<IdentityKeys>,
 }
 
@@ -164,6 +165,8 @@ pub(super) struct Plugin {
     pub(super) rollback: Option<bool>,
     pub(super) idempotency_key: Option<String>,
     pub(super) idempotency_time: Option<Period>,
+    #[serde(default)]
+    pub(super) min_times: BTreeMap<String, Period>,
     #[serde(default)]
     pub(super) capabilities: BTreeSet<String>,
     #[serde(default)]

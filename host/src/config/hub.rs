@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use protocol::mqtt5::ConnectionProfile;
+use protocol::mqtt5::{ConnectionProfile, CustomTopic};
 
 use super::{ConfigError, Errors, IdentitySection, file, identity, within};
 
@@ -31,6 +31,8 @@ pub struct HubSection {
     pub identity: Option<IdentitySection>,
     /// Connection profile of the hub; `None` for that of the assignment, or `classic`.
     pub profile: Option<ConnectionProfile>,
+    /// Topic of messages with MQTT 5; `None` for that of the profile.
+    pub telemetry_topic: Option<CustomTopic>,
 }
 
 impl HubSection {
@@ -58,6 +60,9 @@ pub(super) fn hub(section: file::Hub, directory: &Path, errors: &mut Errors) -> 
     let identity = section.identity.map(|section| identity::identity(section, directory));
     let identity = errors.ok(identity.transpose());
     let profile = errors.ok(profile(section.profile));
+    let telemetry_topic = section.telemetry_topic.map(|topic| topic.parse());
+    let telemetry_topic =
+        errors.ok(telemetry_topic.transpose().map_err(ConfigError::TelemetryTopic));
     Some(HubSection {
         port: section.port,
         ca_file: absolute(section.ca_file),
@@ -66,6 +71,7 @@ pub(super) fn hub(section: file::Hub, directory: &Path, errors: &mut Errors) -> 
         token_lifetime: token_lifetime?,
         identity: identity?,
         profile: profile?,
+        telemetry_topic: telemetry_topic?,
     })
 }
 

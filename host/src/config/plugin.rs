@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use plugin::{Capability, HttpSettings, Limits, PluginSettings, UnknownCapability, readable};
+use plugin::{
+    Capability, HttpSettings, Limits, MAX_DEADLINE, PluginSettings, UnknownCapability, readable,
+};
 use protocol::id::{IdError, MethodName};
 use protocol::method::MAX_PAYLOAD_BYTES;
 use protocol::topic::MAX_MESSAGE_BYTES;
@@ -40,6 +42,9 @@ pub struct PluginSection {
     pub idempotency_key: Option<String>,
     /// Time for which an answer is repeated to calls with the same key.
     pub idempotency_time: Duration,
+    /// Shortest times that single methods need, by name. A method is not begun for a caller that
+    /// waits less, if the connection allows that decision.
+    pub min_times: BTreeMap<String, Duration>,
     /// Settings of the sandbox.
     pub settings: Settings,
 }
@@ -147,8 +152,19 @@ pub(super) fn plugin(
             Duration::from_secs(1),
             24 * 3600 * Duration::from_secs(1),
         )?,
+        min_times: min_times(section.min_times)?,
         settings: Settings { limits, config, capabilities, http },
     })
+}
+
+/// Checks the shortest times of methods.
+fn min_times(section: BTreeMap<String, Period>) -> Result<BTreeMap<String, Duration>, ConfigError> {
+    let least = Duration::from_millis(1);
+    let checked = section.into_iter().map(|(method, time)| {
+        let time = within("min_times", Some(time), least, least, MAX_DEADLINE)?;
+        Ok((method, time))
+    });
+    checked.collect()
 }
 
 /// Parses a SHA-256 digest. Upper-case digits are accepted.

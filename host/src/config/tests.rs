@@ -107,6 +107,18 @@ fn repeated_calls_are_recognised_by_a_field_for_a_limited_time() {
 }
 
 #[test]
+fn shortest_times_of_methods_are_within_the_longest_deadline() {
+    let section = |text: &str| parse(&format!("{REBOOT}{text}")).unwrap().plugins["reboot"].clone();
+    assert!(section("").min_times.is_empty());
+    let times = section("min_times.calibrate = \"20s\"\n").min_times;
+    assert_eq!(times, [("calibrate".to_owned(), Duration::from_secs(20))].into());
+    check_refused(
+        &format!("{REBOOT}min_times.calibrate = \"6m\"\n"),
+        "`min_times` is 6m, not between 1ms and 5m",
+    );
+}
+
+#[test]
 fn an_unknown_key_is_named_with_its_line() {
     check_refused(
         &format!("{REBOOT}dedline = \"5s\"\n"),

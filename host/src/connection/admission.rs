@@ -1,22 +1,45 @@
 //! Answers to probes: whether a method can run, without running anything.
 
+use std::fmt;
 use std::sync::OnceLock;
+use std::time::Duration;
 
-use protocol::id::MethodName;
+use protocol::id::{MethodName, RequestId};
 use protocol::mqtt5::Rejection;
 
 /// The decision about probes.
 pub(crate) trait Admission: Send + Sync {
-    /// Returns the plugin that serves the method, or the reason for which it cannot run now.
-    fn probe(&self, method: &MethodName) -> Result<ProbedPlugin, Rejection>;
+    /// Reserves a call of the method that ends within `time`, or returns the reason for which it
+    /// cannot run now.
+    fn probe(&self, method: &MethodName, time: Option<Duration>) -> Result<ProbedCall, Rejection>;
 }
 
-/// A plugin that can run a method.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ProbedPlugin {
-    pub(crate) name: String,
-    /// The number of calls that it can begin now.
-    pub(crate) free_calls: usize,
+/// A call that is reserved until this is dropped.
+pub(crate) struct ProbedCall {
+    /// The shortest time that the call needs.
+    pub(crate) min_time: Duration,
+    begin: Box<dyn FnOnce(&RequestId) + Send + Sync>,
+}
+
+impl ProbedCall {
+    /// Creates a reserved call. `begin` holds the reservation.
+    pub(crate) fn new(
+        min_time: Duration,
+        begin: impl FnOnce(&RequestId) + Send + Sync + 'static,
+    ) -> ProbedCall {
+        ProbedCall { min_time, begin: Box::new(begin) }
+    }
+
+    /// Assigns the reservation to the method with this request id, which is about to arrive.
+    pub(crate) fn begin(self, rid: &RequestId) {
+        (self.begin)(rid);
+    }
+}
+
+impl fmt::Debug for ProbedCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProbedCall").field("min_time", &self.min_time).finish_non_exhaustive()
+    }
 }
 
 /// The decision of a device whose plugins may not be known yet. Until then, it is busy.
@@ -31,7 +54,7 @@ impl LateAdmission {
 }
 
 impl Admission for LateAdmission {
-    fn probe(&self, method: &MethodName) -> Result<ProbedPlugin, Rejection> {
-        self.0.get().ok_or(Rejection::DeviceBusy)?.probe(method)
+    fn probe(&self, method: &MethodName, time: Option<Duration>) -> Result<ProbedCall, Rejection> {
+        self.0.get().ok_or(Rejection::DeviceBusy)?.probe(method, time)
     }
 }

@@ -230,8 +230,20 @@ impl ConnectionFailure {
             | ReasonCode::MESSAGE_RATE_TOO_HIGH
             | ReasonCode::QUOTA_EXCEEDED
             | ReasonCode::CONNECTION_RATE_EXCEEDED => ConnectionFailure::busy(&message),
-            // A packet of the host may be the cause, or another client with the same id.
-            _ => ConnectionFailure::closed(&message),
+            ReasonCode::SESSION_TAKEN_OVER => ConnectionFailure::new(message).hint(ONE_EACH),
+            // A packet of the host may be the cause.
+            ReasonCode::UNSPECIFIED
+            | ReasonCode::MALFORMED_PACKET
+            | ReasonCode::PROTOCOL_ERROR
+            | ReasonCode::IMPLEMENTATION_ERROR
+            | ReasonCode::TOPIC_NAME_INVALID
+            | ReasonCode::RECEIVE_MAXIMUM_EXCEEDED
+            | ReasonCode::TOPIC_ALIAS_INVALID
+            | ReasonCode::PACKET_TOO_LARGE
+            | ReasonCode::PAYLOAD_FORMAT_INVALID
+            | ReasonCode::RETAIN_NOT_SUPPORTED
+            | ReasonCode::QOS_NOT_SUPPORTED => ConnectionFailure::closed(&message),
+            _ => ConnectionFailure::new(message),
         }
     }
 

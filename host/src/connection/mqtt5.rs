@@ -5,36 +5,35 @@
 //! methods itself. It is a state machine without I/O; [`Mqtt5Link`] sends and receives its
 //! packets.
 //!
-//! A translator lives as long as its connection. Methods for which the device was ready on an
-//! earlier connection are therefore unknown and not run, and the twin is read after each birth.
+//! A translator lives as long as its connection, and the twin is read after each birth. The methods
+//! for which the device is ready outlive it ([`SharedMethods`]).
 
 mod codec;
+mod executed;
 mod link;
 mod methods;
+mod sending;
 mod twins;
 
-use std::sync::Arc;
-
-use bytes::Bytes;
 use protocol::id::DeviceId;
 use protocol::mqtt5::{
-    Birth, BirthAck, CONTENT_TYPE, CorrelationId, Feature, Message, MessageType, ReasonCode,
-    TYPE_PROPERTY, TelemetryFields, Topic,
+    Birth, BirthAck, CorrelationId, Direction, Message as _, MessageType, ReasonCode,
+    TYPE_PROPERTY, Topic,
 };
-use protocol::topic::DeviceTopic;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
     Filter, Packet as Packet5, PingReq, PubAck as PubAck5, PubAckReason, Publish as Publish5,
-    PublishProperties, Subscribe as Subscribe5, SubscribeReasonCode as SubscribeReasonCode5,
+    Subscribe as Subscribe5, SubscribeReasonCode as SubscribeReasonCode5,
 };
-use rumqttc::{Packet, PubAck, Publish, SubAck, SubscribeReasonCode};
-use tracing::{debug, error};
+use rumqttc::{Packet, PubAck, SubAck, SubscribeReasonCode};
+use tokio::time::Instant;
+use tracing::warn;
 
-use super::admission::Admission;
 use super::failure::ConnectionFailure;
 use super::window::{LAST_ID, SUBSCRIBE_ID};
 pub(super) use link::Mqtt5Link;
-use methods::{MethodStep, ReadyMethods, random_bytes};
+use methods::random_bytes;
+pub(super) use methods::{ReadyMethods, SharedMethods};
 use twins::{Twins, ignored};
 
 /// The first id of the packets that the translator itself sends at QoS 1. Those of the session
@@ -52,38 +51,65 @@ pub(super) fn new_nonce() -> CorrelationId {
 pub(super) enum Translated {
     ToSession(Packet),
     ToHub(Packet5),
+    /// A message of the session that the hub does not accept.
+    Refused {
+        id: u16,
+        reason: ReasonCode,
+    },
+}
+
+/// The facts about a connection that its translator needs.
+pub(super) struct Mqtt5Connection {
+    pub(super) device: DeviceId,
+    pub(super) nonce: CorrelationId,
+    /// `true` if the hub has kept the session of an earlier connection.
+    pub(super) session_present: bool,
+    /// The maximum size of a packet that the hub accepts, in bytes, if it has one.
+    pub(super) max_packet_bytes: Option<u32>,
+    /// The topic of telemetry, if it is not that of the profile.
+    pub(super) telemetry_topic: Option<String>,
+    pub(super) methods: SharedMethods,
 }
 
 /// The state of a connection with the profile.
 pub(super) struct Translator {
-    device: DeviceId,
-    nonce: CorrelationId,
-    session_present: bool,
+    connection: Mqtt5Connection,
     /// The SUBSCRIBE of the session: its id and its number of filters.
     subscribing: Option<(u16, usize)>,
     admitted: bool,
     twins: Twins,
-    methods: ReadyMethods,
     next_step_id: u16,
 }
 
+impl Drop for Translator {
+    fn drop(&mut self) {
+        self.connection.methods.lock().disconnected(self.connection.nonce);
+    }
+}
+
 impl Translator {
-    pub(super) fn new(
-        device: DeviceId,
-        nonce: CorrelationId,
-        session_present: bool,
-        admission: Arc<dyn Admission>,
-    ) -> Translator {
+    pub(super) fn new(connection: Mqtt5Connection) -> Translator {
+        if !connection.session_present {
+            connection.methods.lock().forget();
+        }
         Translator {
-            device,
-            nonce,
-            session_present,
+            connection,
             subscribing: None,
             admitted: false,
             twins: Twins::default(),
-            methods: ReadyMethods::new(admission),
             next_step_id: FIRST_STEP_ID,
         }
+    }
+
+    /// Returns the time at which [`Translator::expired`] has packets, if there is one.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        self.connection.methods.lock().next_expiry()
+    }
+
+    /// Abandons the methods whose time is over.
+    pub(super) fn expired(&mut self) -> Vec<Translated> {
+        let steps = self.connection.methods.lock().abandoned(Instant::now());
+        self.steps(steps)
     }
 
     /// Translates a packet of the session.
@@ -91,7 +117,7 @@ impl Translator {
         match packet {
             Packet::Subscribe(subscribe) => {
                 self.subscribing = Some((subscribe.pkid, subscribe.filters.len()));
-                let filter = Filter::new(Topic::filter(&self.device), QoS::AtLeastOnce);
+                let filter = Filter::new(Topic::filter(&self.connection.device), QoS::AtLeastOnce);
                 let mut subscribe5 = Subscribe5::new(filter, None);
                 subscribe5.pkid = subscribe.pkid;
                 vec![Translated::ToHub(Packet5::Subscribe(subscribe5))]
@@ -115,8 +141,15 @@ impl Translator {
                 if ack.return_codes != [granted] {
                     return Ok(self.subscribed(SubscribeReasonCode::Failure));
                 }
-                let birth = Birth { session_present: self.session_present, ..Birth::default() };
-                Ok(vec![self.message(MessageType::Birth, self.nonce, &birth)])
+                let session_present = self.connection.session_present;
+                let birth = Birth { session_present, ..Birth::default() };
+                Ok(vec![self.message(MessageType::Birth, self.connection.nonce, &birth)])
+            }
+            Packet5::Publish(publish) if publish.qos == QoS::ExactlyOnce => {
+                warn!(
+                    "message of the hub ignored: its QoS is 2, and the device has subscribed at 1"
+                );
+                Ok(Vec::new())
             }
             Packet5::Publish(publish) => {
                 let acknowledged = (publish.pkid != 0)
@@ -125,17 +158,24 @@ impl Translator {
                 Ok(acknowledged.into_iter().chain(translated).collect())
             }
             Packet5::PubAck(ack) => {
+                let (id, reason) = (ack.pkid, codec::reason_of(ack.reason));
+                let is_step = id >= FIRST_STEP_ID;
                 match ack.reason {
-                    PubAckReason::Success | PubAckReason::NoMatchingSubscribers => {}
                     PubAckReason::QuotaExceeded => {
-                        return Err(ConnectionFailure::busy("the hub throttles messages"));
+                        Err(ConnectionFailure::busy("the hub throttles messages"))
                     }
-                    reason => error!(?reason, "the hub refused a message, which is dropped"),
+                    PubAckReason::Success | PubAckReason::NoMatchingSubscribers if is_step => {
+                        Ok(Vec::new())
+                    }
+                    PubAckReason::Success | PubAckReason::NoMatchingSubscribers => {
+                        Ok(vec![Translated::ToSession(Packet::PubAck(PubAck::new(id)))])
+                    }
+                    _ if is_step => {
+                        warn!(%reason, "the hub refused a step of a method");
+                        Ok(Vec::new())
+                    }
+                    _ => Ok(vec![Translated::Refused { id, reason }]),
                 }
-                if ack.pkid >= FIRST_STEP_ID {
-                    return Ok(Vec::new());
-                }
-                Ok(vec![Translated::ToSession(Packet::PubAck(PubAck::new(ack.pkid)))])
             }
             Packet5::PingResp(_) => Ok(vec![Translated::ToSession(Packet::PingResp)]),
             Packet5::Disconnect(disconnect) => {
@@ -153,48 +193,6 @@ impl Translator {
         vec![Translated::ToSession(Packet::SubAck(ack))]
     }
 
-    /// Translates a message of the session.
-    fn publish(&mut self, publish: Publish) -> Vec<Translated> {
-        let translated = match publish.topic.parse::<DeviceTopic>() {
-            Ok(DeviceTopic::MethodAnswer { status, rid }) => {
-                methods::result(status, &rid, &publish).map(|(request_id, result)| {
-                    self.message(MessageType::Result, request_id, &result)
-                })
-            }
-            Ok(DeviceTopic::TwinGet { rid }) => {
-                let (request_id, get) = self.twins.get(rid);
-                Some(self.message(MessageType::TwinGet, request_id, &get))
-            }
-            Ok(DeviceTopic::TwinReport { rid }) => {
-                let (request_id, patch) = self.twins.report(rid, publish.payload.clone());
-                Some(self.message(MessageType::ReportedPatch, request_id, &patch))
-            }
-            Ok(DeviceTopic::Telemetry { properties, .. }) => {
-                let TelemetryFields { content_type, user, .. } = TelemetryFields::new(&properties);
-                let properties =
-                    PublishProperties { content_type, user_properties: user, ..Default::default() };
-                let (kind, payload) = (MessageType::Telemetry, publish.payload.clone());
-                Some(self.packet(kind, payload, properties))
-            }
-            _ => None,
-        };
-        match translated {
-            Some(Translated::ToHub(Packet5::Publish(mut publish5))) => {
-                if publish.pkid != 0 {
-                    publish5.qos = QoS::AtLeastOnce;
-                }
-                (publish5.pkid, publish5.dup) = (publish.pkid, publish.dup);
-                vec![Translated::ToHub(Packet5::Publish(publish5))]
-            }
-            _ => {
-                debug!(topic = publish.topic, "message dropped: it belongs to another profile");
-                let ack = (publish.pkid != 0)
-                    .then(|| Translated::ToSession(Packet::PubAck(PubAck::new(publish.pkid))));
-                ack.into_iter().collect()
-            }
-        }
-    }
-
     /// Translates a message of the hub.
     fn published(&mut self, publish: Publish5) -> Result<Vec<Translated>, ConnectionFailure> {
         let properties = publish.properties.unwrap_or_default();
@@ -204,9 +202,15 @@ impl Translator {
         let correlation = correlation.and_then(|id| CorrelationId::try_from(id).ok());
         // Unknown types and versions are ignored, as the profile requires.
         let (Some(kind), Some(correlation)) = (kind, correlation) else { return Ok(Vec::new()) };
+        if !self.is_own_topic(&publish.topic, kind) || publish.retain {
+            let topic = String::from_utf8_lossy(&publish.topic);
+            warn!(%kind, topic = %json::readable(&topic), "message of the hub ignored");
+            return Ok(Vec::new());
+        }
+        let nonce = self.connection.nonce;
         let payload = &publish.payload[..];
         match kind {
-            MessageType::BirthAck if correlation == self.nonce && !self.admitted => {
+            MessageType::BirthAck if correlation == nonce && !self.admitted => {
                 match BirthAck::decode(payload) {
                     Ok(ack) => {
                         self.admitted = true;
@@ -223,15 +227,17 @@ impl Translator {
                     Ok(vec![self.message(MessageType::ReportedPatch, request_id, &patch)])
                 }
             },
-            MessageType::DesiredPatch if correlation == self.nonce => self.twins.changed(payload),
+            MessageType::DesiredPatch if correlation == nonce => self.twins.changed(payload),
             MessageType::Probe => {
                 let expiry = properties.message_expiry_interval;
-                let steps = self.methods.probed(correlation, payload, expiry);
+                let mut methods = self.connection.methods.lock();
+                let steps = methods.probed(nonce, correlation, payload, expiry);
+                drop(methods);
                 Ok(self.steps(steps))
             }
             MessageType::Exec => {
                 let expiry = properties.message_expiry_interval;
-                let steps = self.methods.executed(correlation, payload, expiry);
+                let steps = self.connection.methods.lock().executed(correlation, payload, expiry);
                 Ok(self.steps(steps))
             }
             // Pushes, which the birth does not ask for, and messages of an earlier connection.
@@ -239,68 +245,14 @@ impl Translator {
         }
     }
 
-    fn steps(&mut self, steps: Vec<MethodStep>) -> Vec<Translated> {
-        let mut translated = Vec::with_capacity(steps.len());
-        for step in steps {
-            translated.push(match step {
-                MethodStep::Ack(id, ack) => self.step(MessageType::ProbeAck, id, &ack),
-                MethodStep::Abandon(id, abandon) => self.step(MessageType::Abandon, id, &abandon),
-                MethodStep::Run(publish) => Translated::ToSession(Packet::Publish(publish)),
-            });
-        }
-        translated
-    }
-
-    /// Returns a message at QoS 1 whose acknowledgement the session does not wait for.
-    fn step(
-        &mut self,
-        kind: MessageType,
-        correlation: CorrelationId,
-        message: &impl Message,
-    ) -> Translated {
-        match self.message(kind, correlation, message) {
-            Translated::ToHub(Packet5::Publish(mut publish)) => {
-                (publish.qos, publish.pkid) = (QoS::AtLeastOnce, self.next_step_id);
-                self.next_step_id = match self.next_step_id + 1 {
-                    SUBSCRIBE_ID => FIRST_STEP_ID,
-                    next => next,
-                };
-                Translated::ToHub(Packet5::Publish(publish))
-            }
-            other => other,
-        }
-    }
-
-    /// Returns a message at QoS 0.
-    fn message(
-        &self,
-        kind: MessageType,
-        correlation: CorrelationId,
-        message: &impl Message,
-    ) -> Translated {
-        let has_content_type = kind.feature() != Feature::Presence;
-        let properties = PublishProperties {
-            correlation_data: Some(Bytes::copy_from_slice(correlation.as_bytes())),
-            content_type: has_content_type.then(|| CONTENT_TYPE.to_owned()),
-            user_properties: vec![(TYPE_PROPERTY.to_owned(), kind.to_string())],
-            ..PublishProperties::default()
-        };
-        self.packet(kind, message.encode().into(), properties)
-    }
-
-    fn packet(
-        &self,
-        kind: MessageType,
-        payload: Bytes,
-        properties: PublishProperties,
-    ) -> Translated {
-        let topic = Topic {
-            device: self.device.clone(),
-            direction: kind.direction(),
-            feature: kind.feature(),
-        };
-        let publish = Publish5::new(topic.to_string(), QoS::AtMostOnce, payload, Some(properties));
-        Translated::ToHub(Packet5::Publish(publish))
+    /// Returns `true` if a message of this type can arrive on this topic.
+    fn is_own_topic(&self, topic: &[u8], kind: MessageType) -> bool {
+        let topic = std::str::from_utf8(topic).ok().and_then(|text| text.parse::<Topic>().ok());
+        topic.is_some_and(|topic| {
+            topic.device == self.connection.device
+                && topic.direction == Direction::ToDevice
+                && topic.feature == kind.feature()
+        })
     }
 }
 

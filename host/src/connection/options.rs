@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
 use protocol::credentials;
 use protocol::host_name::HostName;
-use protocol::mqtt5::ConnectionProfile;
+use protocol::mqtt5::{ConnectionProfile, CustomTopic};
 use protocol::sas::{SasToken, sign};
 use protocol::user_name::{API_VERSION, UserName};
 use rustls::ClientConfig;
@@ -19,7 +20,8 @@ use super::certificate::{CertificateError, DeviceCertificate, LiveCertificate, R
 use super::client::{CLIENT_TYPE, client_config, since_epoch};
 use super::clock_step::ClockStep;
 use super::issued::IssuedCertificate;
-use super::options_error::{OptionsError, check_mqtt5, check_topics};
+use super::mqtt5::{ReadyMethods, SharedMethods};
+use super::options_error::{OptionsError, check_profile, check_topics};
 use super::provisioning::Provisioning;
 use crate::assignment::Assignment;
 use crate::config::{HubSection, IdentitySection, default_port};
@@ -38,6 +40,8 @@ pub(crate) struct Dial {
     clock_step: ClockStep,
     profile: ConnectionProfile,
     admission: Arc<LateAdmission>,
+    methods: SharedMethods,
+    telemetry_topic: Option<CustomTopic>,
 }
 
 /// A password and its lifetime.
@@ -54,9 +58,7 @@ pub(crate) fn check_identity(
     hub: &HubSection,
 ) -> Result<(), OptionsError> {
     check_topics(&identity.device)?;
-    if hub.profile == Some(ConnectionProfile::MqttV5) {
-        check_mqtt5(identity)?;
-    }
+    check_profile(hub.profile.unwrap_or_default(), identity, hub)?;
     match &identity.credential {
         DeviceCredential::X509 if hub.identity.is_none() => Err(OptionsError::NoCertificate),
         DeviceCredential::X509 => Ok(()),
@@ -111,7 +113,8 @@ impl Dial {
 
     /// Keeps the decision about probes of earlier connection parameters.
     pub(super) fn with_admission(self, admission: Arc<LateAdmission>) -> Dial {
-        Dial { admission, ..self }
+        let methods = ReadyMethods::new(Arc::clone(&admission) as _);
+        Dial { methods: Arc::new(Mutex::new(methods)), admission, ..self }
     }
 
     fn with(
@@ -121,6 +124,8 @@ impl Dial {
         certificate: Option<Arc<LiveCertificate>>,
         provisioning: Option<Arc<Provisioning>>,
     ) -> Dial {
+        let admission = Arc::<LateAdmission>::default();
+        let methods = ReadyMethods::new(Arc::clone(&admission) as _);
         Dial {
             port: hub.port.or(address(&identity).port()).unwrap_or(default_port()),
             identity,
@@ -131,7 +136,9 @@ impl Dial {
             provisioning,
             clock_step: ClockStep::default(),
             profile: hub.profile.unwrap_or_default(),
-            admission: Arc::default(),
+            methods: Arc::new(Mutex::new(methods)),
+            admission,
+            telemetry_topic: hub.telemetry_topic.clone(),
         }
     }
 
@@ -159,6 +166,16 @@ impl Dial {
     /// Returns the decision about probes, which is set once the device has plugins.
     pub(crate) fn admission(&self) -> Arc<LateAdmission> {
         Arc::clone(&self.admission)
+    }
+
+    /// Returns the methods for which the device is ready with the profile `mqttV5`.
+    pub(super) fn methods(&self) -> SharedMethods {
+        Arc::clone(&self.methods)
+    }
+
+    /// Returns the topic of telemetry, if it is not that of the profile.
+    pub(super) fn telemetry_topic(&self) -> Option<String> {
+        self.telemetry_topic.as_ref().map(|topic| topic.of(&self.identity.device))
     }
 
     /// Returns the record of the clocks at the last connection.

@@ -6,6 +6,7 @@ use protocol::mqtt5::{ConnectionProfile, Topic};
 use trust::TrustError;
 
 use super::certificate::CertificateError;
+use crate::config::HubSection;
 
 /// The reason why a device cannot connect with these settings.
 #[derive(Debug, thiserror::Error)]
@@ -43,8 +44,13 @@ pub enum OptionsError {
         "the connection profile is `mqttV5`, for which a device needs a certificate and no module or gateway"
     )]
     Mqtt5Identity,
+    /// A topic of telemetry, which the profile `classic` does not have.
+    #[error("`telemetry_topic` under [hub] needs a hub with the profile `mqttV5`")]
+    TelemetryTopic,
     /// An assignment to a hub with another profile than the configured one.
-    #[error("`profile` under [hub] is `{configured}`, but that of the assigned hub is `{assigned}`")]
+    #[error(
+        "`profile` under [hub] is `{configured}`, but that of the assigned hub is `{assigned}`"
+    )]
     OtherProfile {
         /// The configured profile.
         configured: ConnectionProfile,
@@ -65,8 +71,23 @@ pub(super) fn check_topics(device: &DeviceId) -> Result<(), OptionsError> {
     }
 }
 
+/// Checks that an identity and the settings fit a connection profile.
+pub(super) fn check_profile(
+    profile: ConnectionProfile,
+    identity: &DeviceConnectionString,
+    hub: &HubSection,
+) -> Result<(), OptionsError> {
+    match profile {
+        ConnectionProfile::Classic if hub.telemetry_topic.is_some() => {
+            Err(OptionsError::TelemetryTopic)
+        }
+        ConnectionProfile::Classic => Ok(()),
+        ConnectionProfile::MqttV5 => check_mqtt5(identity),
+    }
+}
+
 /// Checks that an identity fits the profile `mqttV5`.
-pub(super) fn check_mqtt5(identity: &DeviceConnectionString) -> Result<(), OptionsError> {
+fn check_mqtt5(identity: &DeviceConnectionString) -> Result<(), OptionsError> {
     let has_certificate = identity.credential == DeviceCredential::X509;
     match has_certificate && identity.module.is_none() && identity.gateway.is_none() {
         true if Topic::can_contain(&identity.device) => Ok(()),

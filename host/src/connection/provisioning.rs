@@ -25,7 +25,7 @@ use trust::LiveTrust;
 use super::certificate::LiveCertificate;
 use super::failure::FailureKind;
 use super::issued::IssuedCertificate;
-use super::options_error::{OptionsError, check_mqtt5, check_topics};
+use super::options_error::{OptionsError, check_profile, check_topics};
 use crate::assignment::{Assignment, AssignmentFile};
 use crate::backoff::{Backoff, random_part};
 use crate::config::{Attestation, HubSection, ProvisioningSection};
@@ -267,9 +267,7 @@ impl Provisioning {
                 RegistrationCredential::Certificate => DeviceCredential::X509,
             },
         };
-        if self.profile(assignment) == ConnectionProfile::MqttV5 {
-            check_mqtt5(&identity)?;
-        }
+        check_profile(self.profile(assignment), &identity, &self.hub)?;
         Ok(identity)
     }
 

@@ -15,6 +15,7 @@ use super::address;
 use super::codec::Packets;
 use super::failure::ConnectionFailure;
 use super::mqtt5::Mqtt5Link;
+use super::received::Received;
 
 /// A TLS connection that carries packets.
 pub(super) enum Socket {
@@ -55,7 +56,7 @@ impl Socket {
     /// Sends CONNECT and returns the answer, which may be a refusal.
     pub(super) async fn sign_in(&mut self, connect: Connect) -> Result<ConnAck, ConnectionFailure> {
         self.send(Packet::Connect(connect)).await?;
-        match self.next().await? {
+        match self.packet().await? {
             Packet::ConnAck(ack) => Ok(ack),
             _ => Err(ConnectionFailure::new(
                 "the hub does not speak MQTT: its first packet is not a CONNACK",
@@ -63,14 +64,23 @@ impl Socket {
         }
     }
 
-    /// Waits for the next packet. No packet is lost if the future is dropped.
-    pub(super) async fn next(&mut self) -> Result<Packet, ConnectionFailure> {
+    /// Waits for the next packet, without refusals of messages.
+    pub(super) async fn packet(&mut self) -> Result<Packet, ConnectionFailure> {
+        loop {
+            if let Received::Packet(packet) = self.next().await? {
+                return Ok(packet);
+            }
+        }
+    }
+
+    /// Waits for the next packet or refusal. None is lost if the future is dropped.
+    pub(super) async fn next(&mut self) -> Result<Received, ConnectionFailure> {
         let framed = match self {
             Socket::Classic(framed) => framed,
             Socket::Mqtt5(link) => return link.next().await,
         };
         match framed.next().await {
-            Some(packet) => packet.map_err(|e| ConnectionFailure::codec(&e)),
+            Some(packet) => packet.map(Received::Packet).map_err(|e| ConnectionFailure::codec(&e)),
             None => Err(ConnectionFailure::closed("the hub closed the connection")),
         }
     }

@@ -17,8 +17,9 @@ use tokio::time::{Instant, timeout};
 
 use super::certificate::DeviceCertificate;
 use super::failure::ConnectionFailure;
-use super::mqtt5::{self, Mqtt5Link, Translator};
+use super::mqtt5::{self, Mqtt5Connection, Mqtt5Link, Translator};
 use super::options::Dial;
+use super::received::Received;
 use super::socket::{self, Socket};
 
 /// The time limit from the lookup of the hub's name to the CONNACK.
@@ -121,18 +122,26 @@ impl Wire {
             issued.accepted().await;
         }
         let session_present = ack.session_present;
-        link.translate(Translator::new(device, nonce, session_present, dial.admission()));
+        let properties = ack.properties.as_ref();
+        link.translate(Translator::new(Mqtt5Connection {
+            device,
+            nonce,
+            session_present,
+            max_packet_bytes: properties.and_then(|properties| properties.max_packet_size),
+            telemetry_topic: dial.telemetry_topic(),
+            methods: dial.methods(),
+        }));
         let socket = Socket::Mqtt5(Box::new(link));
         Ok(Wire { socket, session_present, token: None, certificate })
     }
 
     /// Waits for the next packet from the hub. No packet is lost if the future is dropped.
-    pub(super) async fn next(&mut self) -> Result<Packet, ConnectionFailure> {
+    pub(super) async fn next(&mut self) -> Result<Received, ConnectionFailure> {
         self.socket.next().await
     }
 
     /// Returns the next packet if it has already arrived.
-    pub(super) fn try_next(&mut self) -> Option<Result<Packet, ConnectionFailure>> {
+    pub(super) fn try_next(&mut self) -> Option<Result<Received, ConnectionFailure>> {
         self.next().now_or_never()
     }
 

@@ -132,8 +132,7 @@ async fn send(queue: Arc<Mirrored<MessageQueue>>, outbox: Outbox, journal: Optio
                     let plugin = queue.settled(number).flatten();
                     error!(
                         plugin = plugin.as_deref(),
-                        number,
-                        "message dropped: the hub does not accept it and closes the connection"
+                        number, "message dropped: the hub does not accept it"
                     );
                 }
             }

@@ -18,6 +18,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::config::{Patience, Settings};
 use inner::{Health, SlotState, Start};
+use observed::ObservedTimes;
 
 pub(crate) use counters::{CallOutcome, Counters};
 pub(crate) use version::{Loaded, Version};
@@ -28,6 +29,7 @@ pub(crate) use view::{
 
 mod counters;
 mod inner;
+mod observed;
 #[cfg(test)]
 pub(crate) mod tests;
 mod version;
@@ -130,6 +132,17 @@ impl<P> Slot<P> {
         change
     }
 
+    /// Records the duration of a call that was answered, for [`Slot::observed_time`].
+    pub(crate) fn observe(&self, call: &Begun<P>, method: &str, now: Instant) {
+        self.lock().observed.record(method, now.saturating_duration_since(call.at), now);
+    }
+
+    /// Returns the shortest of the last durations of a method of the active version, or zero if it is
+    /// not known to be slow.
+    pub(crate) fn observed_time(&self, method: &str, now: Instant) -> Duration {
+        self.lock().observed.shortest(method, now)
+    }
+
     /// Activates a new version, which receives all further calls. Returns its number.
     pub(crate) fn activate(&self, loaded: Loaded<P>, patience: Patience) -> u32 {
         let mut inner = self.lock();
@@ -142,6 +155,7 @@ impl<P> Slot<P> {
         inner.patience = patience;
         inner.rejected = None;
         inner.health = Health::default();
+        inner.observed = ObservedTimes::default();
         inner.last_error = None;
         inner.refused = None;
         inner.counters.swaps += 1;

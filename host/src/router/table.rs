@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use plugin::Capability;
 use protocol::id::MethodName;
@@ -19,6 +20,8 @@ pub(crate) struct Table {
     slots: BTreeMap<String, Arc<PluginSlot>>,
     /// The settings for repeated calls, by plugin.
     idempotent: HashMap<String, Idempotency>,
+    /// The declared shortest times of methods, by plugin.
+    min_times: HashMap<String, BTreeMap<String, Duration>>,
 }
 
 impl Table {
@@ -43,7 +46,10 @@ impl Table {
             let durable = section.settings.capabilities().contains(&Capability::Power);
             Some((name.clone(), Idempotency { field, time, durable }))
         });
-        Table { named, any, idempotent: idempotent.collect(), slots }
+        let declared = sections.iter().filter(|(_, section)| !section.min_times.is_empty());
+        let min_times = declared.map(|(name, section)| (name.clone(), section.min_times.clone()));
+        let (idempotent, min_times) = (idempotent.collect(), min_times.collect());
+        Table { named, any, idempotent, min_times, slots }
     }
 
     /// Creates the table that follows this one while the entries of a configuration come into
@@ -94,6 +100,12 @@ impl Table {
     /// Returns the settings for repeated calls of a plugin, if there are any.
     pub(super) fn idempotency(&self, plugin: &str) -> Option<&Idempotency> {
         self.idempotent.get(plugin)
+    }
+
+    /// Returns the declared shortest time of a method of a plugin, or zero if there is none.
+    pub(super) fn min_time(&self, plugin: &str, method: &MethodName) -> Duration {
+        let declared = self.min_times.get(plugin).and_then(|times| times.get(method.as_str()));
+        declared.copied().unwrap_or_default()
     }
 
     /// Returns the slots of all plugins, by name.

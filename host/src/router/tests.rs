@@ -135,7 +135,8 @@ pub(crate) fn lent() -> Lent {
 }
 
 pub(crate) async fn answer(router: &Router, method: &str, payload: &str) -> (i32, Value) {
-    let answer = router.answer(&method.parse().unwrap(), payload.as_bytes()).await;
+    let answer =
+        router.answer(&"1".parse().unwrap(), &method.parse().unwrap(), payload.as_bytes()).await;
     (answer.status, serde_json::from_str(&answer.body).unwrap())
 }
 
@@ -181,7 +182,7 @@ async fn every_failure_has_its_own_status_and_code() {
 #[tokio::test]
 async fn a_payload_that_is_not_utf_8_is_invalid() {
     let router = router("reply.wat", "");
-    let answer = router.answer(&"echo".parse().unwrap(), b"\"\xff\"").await;
+    let answer = router.answer(&"1".parse().unwrap(), &"echo".parse().unwrap(), b"\"\xff\"").await;
     assert_eq!(answer.status, 400);
     assert!(answer.body.contains("invalid-payload"));
 }

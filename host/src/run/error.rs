@@ -110,6 +110,9 @@ impl RunError {
                 "set [hub.identity] and `x509=true` in the connection string, or remove `profile`"
                     .into(),
             ),
+            RunError::Connection(OptionsError::TelemetryTopic) => {
+                Some("set `profile = \"mqttV5\"` under [hub], or remove `telemetry_topic`".into())
+            }
             RunError::Connection(OptionsError::OtherProfile { .. }) => {
                 Some("remove `profile` under [hub], or assign the device to another hub".into())
             }

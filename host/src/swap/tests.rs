@@ -152,7 +152,8 @@ impl Rig {
     }
 
     async fn call(&self, method: &str) -> (i32, Value) {
-        let answer = self.router.answer(&method.parse().unwrap(), b"1").await;
+        let answer =
+            self.router.answer(&"1".parse().unwrap(), &method.parse().unwrap(), b"1").await;
         (answer.status, serde_json::from_str(&answer.body).unwrap())
     }
 }

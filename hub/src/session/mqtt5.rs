@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use program::chain;
 use protocol::id::DeviceId;
-use protocol::mqtt5::{CorrelationId, Direction, Feature, MessageType, ReasonCode, Topic};
+use protocol::mqtt5::{
+    CorrelationId, CustomTopic, Direction, Feature, MessageType, ReasonCode, Topic,
+};
 use tokio::io::AsyncRead;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -22,7 +24,7 @@ use super::{Packets, SessionContext, SessionEnd, faulty, silenced_until};
 use crate::faults::{Handling, Step};
 use crate::mqtt5::{Mqtt5Inbound, Mqtt5Outbound, Mqtt5Publish, Mqtt5Subscribe, decode, reason_of};
 use crate::peer::Peer;
-use crate::sessions::{Ending, InFlight, MAX_SESSION_EXPIRY, Outlet};
+use crate::sessions::{Ending, InFlight, MAX_SESSION_EXPIRY, Outlet, Tap};
 use crate::telemetry::Sender;
 
 /// The reason code for an unsubscription of a filter that has no subscription.
@@ -68,6 +70,7 @@ struct Mqtt5Session {
     will: Option<Mqtt5Publish>,
     in_flight: std::sync::Arc<InFlight>,
     outlet: Outlet,
+    tap: Tap,
 }
 
 impl Mqtt5Session {
@@ -99,6 +102,7 @@ impl Mqtt5Session {
     }
 
     async fn process(&mut self, packet: Mqtt5Inbound) -> Result<(), SessionEnd> {
+        self.tap.received_mqtt5(&packet);
         match packet {
             Mqtt5Inbound::Publish(message) => {
                 let id = message.id;
@@ -161,8 +165,8 @@ impl Mqtt5Session {
         let own = topic
             .filter(|topic| topic.device == self.device && topic.direction == Direction::ToService);
         let Some(topic) = own else {
-            if self.context.custom_topics.iter().any(|it| it.matches(&message.topic, &self.device))
-            {
+            let is_custom = |it: &CustomTopic| it.of(&self.device) == message.topic;
+            if self.context.custom_topics.iter().any(is_custom) {
                 return self.telemetry(message).await;
             }
             let topic = json::readable(&message.topic);

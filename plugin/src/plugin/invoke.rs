@@ -5,7 +5,7 @@
 //! to the plugin.
 
 use super::linked::Linked;
-use super::{Loaded, Plugin};
+use super::{CallPermit, Loaded, Plugin};
 use crate::about::About;
 use crate::call::memory::{LimitExceeded, MemoryRefusal};
 use crate::call::state::CallState;
@@ -18,6 +18,7 @@ use std::any::Any;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::str::Utf8Error;
+use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
@@ -35,6 +36,16 @@ const HOST_CALL_BYTES: usize = 8 * 1024 * 1024;
 impl Plugin {
     /// Calls the method [`Call::method`].
     pub async fn invoke(&self, call: Call<'_>) -> Result<Answer, CallError> {
+        self.invoke_with(call, None).await
+    }
+
+    /// Calls the method [`Call::method`] with a permit from [`Plugin::reserve`]. A permit of
+    /// another plugin is returned, and the call needs one of this plugin.
+    pub async fn invoke_with(
+        &self,
+        call: Call<'_>,
+        permit: Option<CallPermit>,
+    ) -> Result<Answer, CallError> {
         let linked = self.loaded.linked();
         let function = async |store: &mut Store<CallState>| {
             let pre = &linked.behaviour;
@@ -44,7 +55,7 @@ impl Plugin {
             let methods = guest.device_behaviour_methods();
             methods.call_invoke(store, call.method, &payload).await.map_err(GuestError::Running)
         };
-        match self.run(&linked, &call, function).await? {
+        match self.run_with(permit, &linked, &call, function).await? {
             Ok(response) => answer(response, &self.loaded.about.limits),
             Err(refusal) => Err(CallError::Refused(refusal.into())),
         }
@@ -120,15 +131,26 @@ impl Plugin {
         call: &Call<'_>,
         function: impl AsyncFnOnce(&mut Store<CallState>) -> Result<T, GuestError>,
     ) -> Result<T, CallError> {
+        self.run_with(None, linked, call, function).await
+    }
+
+    /// Runs `function` as [`Plugin::run`] does, with a permit.
+    async fn run_with<T>(
+        &self,
+        permit: Option<CallPermit>,
+        linked: &Linked,
+        call: &Call<'_>,
+        function: impl AsyncFnOnce(&mut Store<CallState>) -> Result<T, GuestError>,
+    ) -> Result<T, CallError> {
         let loaded = &self.loaded;
         let limits = &loaded.about.limits;
         check_payload(call.payload, limits)?;
         // Does not wait for a permit: by the time one is released, the caller would have timed
         // out.
-        let _permit = loaded
-            .permits
-            .try_acquire()
-            .map_err(|_| CallError::Busy { calls_at_once: limits.calls_at_once })?;
+        let own = permit.filter(|permit| Arc::ptr_eq(permit.0.semaphore(), &loaded.permits));
+        let _permit = own
+            .or_else(|| self.reserve())
+            .ok_or(CallError::Busy { calls_at_once: limits.calls_at_once })?;
         loaded.burst_detector.record(loaded.running());
         let _running = loaded.engine.ticker.running();
 

@@ -64,7 +64,7 @@ impl Engine {
         let linked = Linked::new(&self.parts, component, &compiled.source, &about)
             .map_err(|error| link_error(&one_line(&error)))?;
         let loaded = Loaded {
-            permits: Semaphore::new(about.limits.calls_at_once),
+            permits: Arc::new(Semaphore::new(about.limits.calls_at_once)),
             about: Arc::new(about),
             engine: Arc::clone(&self.parts),
             source: compiled.source,

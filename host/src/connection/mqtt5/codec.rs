@@ -1,9 +1,10 @@
 //! The codec of MQTT 5 packets: rumqttc's, except for the DISCONNECT of the hub.
 
 use bytes::{Buf as _, BytesMut};
+use protocol::mqtt5::ReasonCode;
 use protocol::topic::MAX_PACKET_BYTES;
 use rumqttc::v5::mqttbytes::Error;
-use rumqttc::v5::mqttbytes::v5::{Codec, Disconnect, DisconnectReasonCode, Packet};
+use rumqttc::v5::mqttbytes::v5::{Codec, Disconnect, DisconnectReasonCode, Packet, PubAckReason};
 use tokio_util::codec::{Decoder, Encoder};
 
 /// The maximum size of an incoming packet, in bytes, which the CONNECT announces. A twin has two
@@ -47,6 +48,21 @@ impl Encoder<Packet> for Packets5 {
 
     fn encode(&mut self, packet: Packet, bytes: &mut BytesMut) -> Result<(), Error> {
         self.0.encode(packet, bytes)
+    }
+}
+
+/// Returns the reason code of a PUBACK.
+pub(super) fn reason_of(reason: PubAckReason) -> ReasonCode {
+    match reason {
+        PubAckReason::Success => ReasonCode::SUCCESS,
+        PubAckReason::NoMatchingSubscribers => ReasonCode::NO_MATCHING_SUBSCRIBERS,
+        PubAckReason::UnspecifiedError => ReasonCode::UNSPECIFIED,
+        PubAckReason::ImplementationSpecificError => ReasonCode::IMPLEMENTATION_ERROR,
+        PubAckReason::NotAuthorized => ReasonCode::NOT_AUTHORIZED,
+        PubAckReason::TopicNameInvalid => ReasonCode::TOPIC_NAME_INVALID,
+        PubAckReason::PacketIdentifierInUse => ReasonCode::PACKET_ID_IN_USE,
+        PubAckReason::QuotaExceeded => ReasonCode::QUOTA_EXCEEDED,
+        PubAckReason::PayloadFormatInvalid => ReasonCode::PAYLOAD_FORMAT_INVALID,
     }
 }
 

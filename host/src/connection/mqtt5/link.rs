@@ -9,6 +9,7 @@ use protocol::mqtt5::{CorrelationId, Mqtt5UserName};
 use rumqttc::Packet;
 use rumqttc::v5::mqttbytes::v5::{ConnAck, Connect, ConnectProperties, Login, Packet as Packet5};
 use tokio::net::TcpStream;
+use tokio::time::timeout_at;
 use tokio_rustls::client::TlsStream;
 use tokio_util::codec::Framed;
 
@@ -16,6 +17,7 @@ use super::codec::{MAX_INCOMING_BYTES, Packets5};
 use super::{Translated, Translator};
 use crate::connection::client::CLIENT_TYPE;
 use crate::connection::failure::ConnectionFailure;
+use crate::connection::received::Received;
 
 /// The time for which the hub keeps the session without a connection.
 const SESSION_SECONDS: u32 = 3600;
@@ -26,7 +28,7 @@ pub(in crate::connection) struct Mqtt5Link {
     /// `None` until the hub has accepted the device.
     translator: Option<Translator>,
     /// Packets for the session that have already arrived.
-    inbox: VecDeque<Packet>,
+    inbox: VecDeque<Received>,
     /// Packets for the hub that the session does not know.
     replies: VecDeque<Packet5>,
     /// `true` if sent packets are still in the buffer.
@@ -81,15 +83,22 @@ impl Mqtt5Link {
     }
 
     /// Waits for the next packet for the session. No packet is lost if the future is dropped.
-    pub(in crate::connection) async fn next(&mut self) -> Result<Packet, ConnectionFailure> {
+    pub(in crate::connection) async fn next(&mut self) -> Result<Received, ConnectionFailure> {
         loop {
-            if let Some(packet) = self.inbox.pop_front() {
-                return Ok(packet);
+            if let Some(received) = self.inbox.pop_front() {
+                return Ok(received);
             }
             self.send_replies().await?;
-            let packet = self.receive().await?;
+            let expiry = self.translator.as_ref().and_then(Translator::next_expiry);
+            let packet = match expiry {
+                Some(expiry) => timeout_at(expiry, self.receive()).await.ok(),
+                None => Some(self.receive().await),
+            };
             let Some(translator) = &mut self.translator else { continue };
-            let translated = translator.incoming(packet)?;
+            let translated = match packet {
+                Some(packet) => translator.incoming(packet?)?,
+                None => translator.expired(),
+            };
             self.take(translated);
         }
     }
@@ -114,7 +123,10 @@ impl Mqtt5Link {
     fn take(&mut self, translated: Vec<Translated>) {
         for packet in translated {
             match packet {
-                Translated::ToSession(packet) => self.inbox.push_back(packet),
+                Translated::ToSession(packet) => self.inbox.push_back(Received::Packet(packet)),
+                Translated::Refused { id, reason } => {
+                    self.inbox.push_back(Received::Refused { id, reason });
+                }
                 Translated::ToHub(packet) => self.replies.push_back(packet),
             }
         }

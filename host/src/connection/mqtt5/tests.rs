@@ -1,38 +1,76 @@
 //! The steps of the profile on the device, in paused time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use protocol::id::MethodName;
 use protocol::mqtt5::{
-    Abandon, AbandonReason, DesiredUpdate, Exec, PatchOutcome, Probe, ProbeAck, Rejection,
-    ReportedPatch, ReportedPatchResponse,
+    DesiredUpdate, Feature, Message, PatchOutcome, Rejection, ReportedPatch, ReportedPatchResponse,
 };
-use rumqttc::SubscribeFilter;
+use rumqttc::v5::mqttbytes::v5::PublishProperties;
+use rumqttc::{Publish, SubscribeFilter};
+use tokio::sync::Semaphore;
 
 use super::*;
-use crate::connection::admission::ProbedPlugin;
+use crate::connection::admission::{Admission, ProbedCall};
+
+mod methods;
+mod telemetry;
+mod two_writers;
 
 const NONCE: [u8; 16] = [1; 16];
-const REQUEST: [u8; 16] = [2; 16];
 
-/// An admission with a fixed answer.
-struct Fixed(Mutex<Result<ProbedPlugin, Rejection>>);
+/// An admission of one plugin, or of none.
+struct Fixed {
+    calls: Result<Arc<Semaphore>, Rejection>,
+    min_time: Duration,
+    /// The request ids of the reserved calls that have begun.
+    begun: Arc<Mutex<Vec<String>>>,
+}
 
-impl Admission for Fixed {
-    fn probe(&self, _method: &MethodName) -> Result<ProbedPlugin, Rejection> {
-        self.0.lock().clone()
+impl Fixed {
+    /// Creates an admission with this number of free calls.
+    fn with(calls: usize) -> Fixed {
+        let calls = Ok(Arc::new(Semaphore::new(calls)));
+        Fixed { calls, min_time: Duration::ZERO, begun: Arc::default() }
     }
 }
 
-fn free(calls: usize) -> Result<ProbedPlugin, Rejection> {
-    Ok(ProbedPlugin { name: "p".to_owned(), free_calls: calls })
+impl Admission for Fixed {
+    fn probe(&self, _method: &MethodName, time: Option<Duration>) -> Result<ProbedCall, Rejection> {
+        let calls = self.calls.clone()?;
+        if time.is_some_and(|time| time <= self.min_time) {
+            return Err(Rejection::InsufficientTime);
+        }
+        let permit = calls.try_acquire_owned().map_err(|_| Rejection::DeviceBusy)?;
+        let begun = Arc::clone(&self.begun);
+        Ok(ProbedCall::new(self.min_time, move |rid| {
+            begun.lock().push(rid.to_string());
+            drop(permit);
+        }))
+    }
 }
 
-fn translator(admission: Result<ProbedPlugin, Rejection>) -> Translator {
-    let admission = Arc::new(Fixed(Mutex::new(admission)));
-    let device = "d1".parse().unwrap();
-    let mut translator = Translator::new(device, NONCE.into(), false, admission);
+fn methods(admission: Fixed) -> SharedMethods {
+    Arc::new(Mutex::new(ReadyMethods::new(Arc::new(admission))))
+}
+
+/// Returns the translator of a connection with this nonce.
+fn connection(nonce: [u8; 16], session_present: bool, methods: &SharedMethods) -> Translator {
+    Translator::new(Mqtt5Connection {
+        device: "d1".parse().unwrap(),
+        nonce: nonce.into(),
+        session_present,
+        max_packet_bytes: None,
+        telemetry_topic: None,
+        methods: Arc::clone(methods),
+    })
+}
+
+fn translator(admission: Fixed) -> Translator {
+    let mut translator = connection(NONCE, false, &methods(admission));
     let filters =
         ["a", "b", "c"].map(|f| SubscribeFilter::new(f.into(), rumqttc::QoS::AtLeastOnce));
     let mut subscribe = rumqttc::Subscribe::new_many(filters);
@@ -55,10 +93,17 @@ fn from_hub(
         ..PublishProperties::default()
     };
     let payload = message.encode();
-    Packet5::Publish(Publish5::new("t", QoS::AtMostOnce, payload, Some(properties)))
+    let feature = match kind.feature() {
+        Feature::Presence => "presence",
+        Feature::Twin => "twin",
+        Feature::Methods => "methods",
+        Feature::Telemetry => "telemetry",
+    };
+    let topic = format!("ih/d1/dev/{feature}");
+    Packet5::Publish(Publish5::new(topic, QoS::AtMostOnce, payload, Some(properties)))
 }
 
-fn admitted(admission: Result<ProbedPlugin, Rejection>) -> Translator {
+fn admitted(admission: Fixed) -> Translator {
     let mut translator = translator(admission);
     let ack = BirthAck { desired_version: 7, reported_version: 4 };
     translator.incoming(from_hub(MessageType::BirthAck, NONCE, &ack, None)).unwrap();
@@ -81,19 +126,9 @@ fn given(translated: &[Translated]) -> (&str, &str) {
     (&publish.topic, std::str::from_utf8(&publish.payload).unwrap())
 }
 
-fn probe(translator: &mut Translator, seconds: u32, expiry: Option<u32>) -> Vec<Translated> {
-    let probe = Probe { method_name: "m".to_owned(), response_timeout_seconds: seconds };
-    translator.incoming(from_hub(MessageType::Probe, REQUEST, &probe, expiry)).unwrap()
-}
-
-fn exec(translator: &mut Translator, ready_id: CorrelationId) -> Vec<Translated> {
-    let exec = Exec { ready_id, params: b"1".to_vec(), exec_start: None };
-    translator.incoming(from_hub(MessageType::Exec, REQUEST, &exec, Some(30))).unwrap()
-}
-
 #[tokio::test(start_paused = true)]
 async fn the_session_is_subscribed_once_the_birth_of_its_connection_is_answered() {
-    let mut translator = translator(free(1));
+    let mut translator = translator(Fixed::with(1));
     let granted = rumqttc::v5::mqttbytes::v5::SubAck {
         pkid: SUBSCRIBE_ID,
         return_codes: vec![SubscribeReasonCode5::Success(QoS::AtLeastOnce)],
@@ -111,55 +146,9 @@ async fn the_session_is_subscribed_once_the_birth_of_its_connection_is_answered(
     assert_eq!(subscribed, [Translated::ToSession(ack)]);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_method_runs_once_after_its_probe() {
-    let mut translator = admitted(free(1));
-    let ready = sent(&probe(&mut translator, 30, Some(10)));
-    let ProbeAck::Ready(ready_id) = ready else { panic!("{ready:?}") };
-    assert_eq!(probe(&mut translator, 30, Some(10)), [], "a repeated probe");
-    let run = exec(&mut translator, ready_id);
-    let rid = CorrelationId::from(REQUEST);
-    assert_eq!(given(&run), (&*format!("$iothub/methods/POST/m/?$rid={rid}"), "1"));
-    assert_eq!(exec(&mut translator, ready_id), [], "a repeated exec");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_probe_that_cannot_be_met_is_rejected_with_the_reason() {
-    for (admission, seconds, reason) in [
-        (Err(Rejection::MethodNotFound), 30, Rejection::MethodNotFound),
-        (Err(Rejection::DeviceBusy), 30, Rejection::DeviceBusy),
-        (free(0), 30, Rejection::DeviceBusy),
-        (free(1), 1, Rejection::InsufficientTime),
-    ] {
-        let mut translator = admitted(admission);
-        let ack = sent::<ProbeAck>(&probe(&mut translator, seconds, Some(10)));
-        assert_eq!(ack, ProbeAck::Rejected(reason));
-        assert_eq!(exec(&mut translator, [0; 16].into()), [], "nothing runs");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_ready_id_holds_a_call_until_its_time_is_over() {
-    let mut translator = admitted(free(1));
-    let ready = sent(&probe(&mut translator, 30, Some(10)));
-    let ProbeAck::Ready(ready_id) = ready else { panic!("{ready:?}") };
-    let other = Probe { method_name: "m".to_owned(), response_timeout_seconds: 30 };
-    let other = || from_hub(MessageType::Probe, [3; 16], &other, Some(10));
-    let busy = sent::<ProbeAck>(&translator.incoming(other()).unwrap());
-    assert_eq!(busy, ProbeAck::Rejected(Rejection::DeviceBusy));
-
-    // The connect timeout, the response timeout and the margin.
-    tokio::time::advance(Duration::from_secs(10 + 30 + 3)).await;
-    let expired = translator.incoming(other()).unwrap();
-    let abandon = sent::<Abandon>(&expired[..1]);
-    assert_eq!(abandon, Abandon { ready_id, reason: AbandonReason::ReadyWaitTimeout });
-    assert!(matches!(sent::<ProbeAck>(&expired[1..]), ProbeAck::Ready(_)));
-    assert_eq!(exec(&mut translator, ready_id), [], "an exec after its time");
-}
-
 #[test]
 fn a_report_is_repeated_for_the_version_of_another_writer_and_then_waits() {
-    let mut translator = admitted(free(1));
+    let mut translator = admitted(Fixed::with(1));
     let report = Publish::new(
         "$iothub/twin/PATCH/properties/reported/?$rid=7",
         rumqttc::QoS::AtMostOnce,
@@ -186,7 +175,7 @@ fn a_report_is_repeated_for_the_version_of_another_writer_and_then_waits() {
 
 #[test]
 fn changes_of_desired_properties_belong_to_the_newest_birth() {
-    let mut translator = admitted(free(1));
+    let mut translator = admitted(Fixed::with(1));
     let update = |version, payload: &str| DesiredUpdate { version, payload: payload.into() };
     let mut change = |nonce, update: &DesiredUpdate| {
         translator.incoming(from_hub(MessageType::DesiredPatch, nonce, update, None))

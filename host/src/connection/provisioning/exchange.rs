@@ -109,7 +109,7 @@ impl Provisioning {
         subscribe.pkid = SUBSCRIBE_ID;
         socket.send(Packet::Subscribe(subscribe)).await?;
         let mut exchange = Registering { socket, ids: IdSequence::new(), packet_id: SUBSCRIBE_ID };
-        while !matches!(exchange.socket.next().await?, Packet::SubAck(_)) {}
+        while !matches!(exchange.socket.packet().await?, Packet::SubAck(_)) {}
         Ok(exchange)
     }
 
@@ -161,7 +161,7 @@ impl Registering {
         publish.pkid = self.packet_id;
         self.socket.send(Packet::Publish(publish)).await?;
         loop {
-            let Packet::Publish(publish) = self.socket.next().await? else { continue };
+            let Packet::Publish(publish) = self.socket.packet().await? else { continue };
             if publish.qos == QoS::AtLeastOnce {
                 self.socket.send(Packet::PubAck(PubAck::new(publish.pkid))).await?;
             }
@@ -182,7 +182,7 @@ impl Registering {
             tokio::select! {
                 () = &mut wait => return Ok(()),
                 // Nothing but late acknowledgements arrives between two requests.
-                packet = self.socket.next() => drop(packet?),
+                packet = self.socket.packet() => drop(packet?),
             }
         }
     }

@@ -155,8 +155,7 @@ impl Applicant<'_> {
 
     /// Creates the failure for an assignment to a hub with a profile that the host does not know.
     pub(super) fn unknown_profile(self, profile: &UnknownProfile) -> ProvisioningFailure {
-        let message =
-            format!("registration `{}`: assigned to a hub with an {profile}", self.0.id);
+        let message = format!("registration `{}`: assigned to a hub with an {profile}", self.0.id);
         ProvisioningFailure::refused(message, OTHER_HUB)
     }
 

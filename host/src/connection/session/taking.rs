@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::mqtt5::ReasonCode;
 use rumqttc::{Packet, PubAck, Publish, SubAck, SubscribeReasonCode};
 use tokio::time::{Instant, timeout_at};
-use tracing::{debug, info};
+use tracing::{debug, error, info, warn};
 
 use super::{ConnectionFailure, ConnectionState, Dial, Phase, Session};
 use crate::connection::certificate::DeviceCertificate;
 use crate::connection::history::Validity;
 use crate::connection::incoming::{Incoming, parse};
 use crate::connection::receipts::Receipt;
+use crate::connection::received::Received;
 use crate::connection::window::UnknownId;
 
 /// The time limit for the hub to acknowledge a packet. It is exceeded only if an
@@ -29,13 +31,20 @@ impl Session {
     pub(super) async fn handle_all(
         &mut self,
         state: &mut ConnectionState,
-        first: Result<Packet, ConnectionFailure>,
+        first: Result<Received, ConnectionFailure>,
         dial: &Dial,
     ) -> Result<(), ConnectionFailure> {
         state.heard = true;
         let mut acknowledgements = Vec::new();
-        let mut packet = first?;
+        let mut received = first?;
         for left in (0..READ_AT_ONCE).rev() {
+            let packet = match received {
+                Received::Packet(packet) => packet,
+                Received::Refused { id, reason } => {
+                    self.refused(id, reason);
+                    Packet::PingResp
+                }
+            };
             match packet {
                 Packet::SubAck(ack) if state.phase == Phase::Opening => {
                     self.opened(state, &ack, dial).await?;
@@ -54,7 +63,7 @@ impl Session {
                 _ => {}
             }
             let Some(next) = (left > 0).then(|| state.wire.try_next()).flatten() else { break };
-            packet = next?;
+            received = next?;
         }
         let due = if state.phase == Phase::Open { self.window.due() } else { Vec::new() };
         let packets = acknowledgements.into_iter().chain(due.into_iter().map(Packet::Publish));
@@ -100,9 +109,10 @@ impl Session {
         let until = Instant::now() + REST_WAIT;
         while let Ok(Ok(packet)) = timeout_at(until, state.wire.next()).await {
             match packet {
-                Packet::Publish(publish) => self.handle_publish(publish).await,
-                Packet::PubAck(ack) => self.acknowledged(ack.pkid),
-                _ => {}
+                Received::Packet(Packet::Publish(publish)) => self.handle_publish(publish).await,
+                Received::Packet(Packet::PubAck(ack)) => self.acknowledged(ack.pkid),
+                Received::Packet(_) => {}
+                Received::Refused { id, reason } => self.refused(id, reason),
             }
         }
     }
@@ -130,6 +140,19 @@ impl Session {
             Ok(None) => {}
             // An unknown acknowledgement is harmless, so it does not end the connection.
             Err(UnknownId) => debug!(id, "unexpected acknowledgement ignored"),
+        }
+    }
+
+    /// Handles the refusal of a message, which is not sent again.
+    fn refused(&mut self, id: u16, reason: ReasonCode) {
+        // The sender of a message logs its loss, because it knows the plugin.
+        match self.window.acknowledged(id) {
+            Ok(Some(number)) => {
+                warn!(number, %reason, "the hub does not accept a message");
+                self.receipts.push(Receipt::SetAside(number));
+            }
+            Ok(None) => error!(%reason, "answer dropped: the hub does not accept it"),
+            Err(UnknownId) => debug!(id, "unexpected refusal ignored"),
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::observed::ObservedTimes;
 use super::view::{
     CallFailure, Change, Chore, Disabled, RejectedDesired, RolledBack, SlotStatus, SlotView,
     VersionDigests,
@@ -46,6 +47,7 @@ pub(super) struct SlotState<P> {
     pub(super) desired_rejected: Option<RejectedDesired>,
     pub(super) last_call_error: Option<CallFailure>,
     pub(super) counters: Counters,
+    pub(super) observed: ObservedTimes,
     pub(super) chores: Vec<Chore<P>>,
 }
 
@@ -91,6 +93,7 @@ impl<P> SlotState<P> {
             desired_rejected: None,
             last_call_error: None,
             counters: Counters::default(),
+            observed: ObservedTimes::default(),
             chores: Vec::new(),
         }
     }

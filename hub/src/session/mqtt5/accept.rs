@@ -18,7 +18,9 @@ use super::{Mqtt5Session, violation};
 use crate::certificates::PeerCertificates;
 use crate::faults::{Handling, Refused, Rejection, Step};
 use crate::mqtt5::{Mqtt5Connect, Mqtt5Inbound, Mqtt5Outbound, decode, reason_of};
-use crate::sessions::{Ending, MAX_SESSION_EXPIRY, Mqtt5Wire, OpenedSession, Outlet, SessionWire};
+use crate::sessions::{
+    Ending, MAX_SESSION_EXPIRY, Mqtt5Wire, OpenedSession, Outlet, SessionWire, Tap,
+};
 use crate::stamps::now_unix;
 use crate::state::{DeviceCredentials, DeviceGrant, DeviceRefusal};
 use crate::telemetry::Sender;
@@ -49,6 +51,9 @@ pub(super) async fn accept<R: AsyncRead + Unpin>(
         }
     };
     let device = grant.device.clone();
+    let tap = Tap::of_mqtt5(context.state.events(), &device);
+    tap.connecting_mqtt5(&connect);
+    let outlet = outlet.of(tap.clone());
     let handling = context.faults.handling(Step::Connect, Some(&device));
     if let Some(Rejection::ConnAck(code)) = handling.rejection {
         refuse(&outlet, code.into()).await;
@@ -97,6 +102,7 @@ pub(super) async fn accept<R: AsyncRead + Unpin>(
         will: connect.will,
         in_flight: Arc::clone(&resumed.in_flight),
         outlet,
+        tap,
     };
     Ok((session, ended))
 }

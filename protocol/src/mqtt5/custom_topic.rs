@@ -2,12 +2,12 @@
 
 use std::str::FromStr;
 
-use protocol::id::DeviceId;
+use crate::id::DeviceId;
 
 /// The placeholder for the id of the device that publishes.
 const DEVICE_ID: &str = "{deviceId}";
 
-/// A template of topics, such as `factory/{deviceId}/alerts`.
+/// A template of topics to which a device can publish in addition to its own, such as `factory/{deviceId}/alerts`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CustomTopic(String);
 
@@ -26,9 +26,10 @@ pub enum CustomTopicError {
 }
 
 impl CustomTopic {
-    /// Returns `true` if the device can publish to this topic.
-    pub(crate) fn matches(&self, topic: &str, device: &DeviceId) -> bool {
-        self.0.replace(DEVICE_ID, device.as_str()) == topic
+    /// Returns the topic of a device.
+    #[must_use]
+    pub fn of(&self, device: &DeviceId) -> String {
+        self.0.replace(DEVICE_ID, device.as_str())
     }
 }
 
@@ -54,13 +55,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_template_matches_only_the_topic_of_its_device() {
+    fn a_template_has_one_topic_for_each_device() {
         let template: CustomTopic = "factory/{deviceId}/alerts".parse().unwrap();
-        let device = "d1".parse().unwrap();
-        assert!(template.matches("factory/d1/alerts", &device));
-        for topic in ["factory/d2/alerts", "factory/{deviceId}/alerts", "factory/d1/alerts/x"] {
-            assert!(!template.matches(topic, &device), "{topic}");
-        }
+        assert_eq!(template.of(&"d1".parse().unwrap()), "factory/d1/alerts");
+        assert_eq!(template.of(&"d2".parse().unwrap()), "factory/d2/alerts");
     }
 
     #[test]
