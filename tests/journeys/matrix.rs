@@ -3,8 +3,8 @@
 //!
 //! With any fault, every reported property arrives with its last value and no method runs
 //! twice. Every method is answered, unless the fault itself loses the method or its answer.
-//! The table in docs/reliability.md contains the results. The test fails if a row is
-//! missing there; `WRITE_DOCS=1 cargo test -p tests matrix` writes the table.
+//! The tables in docs/reliability.md, one for each wire, contain the results. The test fails if a row is
+//! missing there; `WRITE_DOCS=1 cargo test -p tests matrix` writes the tables.
 
 mod cells;
 mod load;
@@ -12,6 +12,7 @@ mod table;
 
 use std::sync::Arc;
 
+use protocol::mqtt5::ConnectionProfile;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -24,16 +25,25 @@ const AT_ONCE: usize = 32;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_fault_loses_a_report_or_runs_a_method_twice() {
+    run(ConnectionProfile::Classic).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_fault_of_mqtt5_loses_a_report_or_runs_a_method_twice() {
+    run(ConnectionProfile::MqttV5).await;
+}
+
+async fn run(profile: ConnectionProfile) {
     let permits = Arc::new(Semaphore::new(AT_ONCE));
     let mut running = JoinSet::new();
-    let mut cells: Vec<(usize, Cell)> = Cell::all().into_iter().enumerate().collect();
+    let mut cells: Vec<(usize, Cell)> = Cell::all(profile).into_iter().enumerate().collect();
     // The cells with the longest waits start first to shorten the total time.
     cells.sort_by_key(|(_, cell)| std::cmp::Reverse(cell.waits()));
     for (number, cell) in cells {
         let permits = Arc::clone(&permits);
         running.spawn(async move {
             let _permit = permits.acquire_owned().await.unwrap();
-            (number, load::run(cell).await)
+            (number, load::run(profile, cell).await)
         });
     }
     let mut rows: Vec<(usize, Row)> = Vec::new();
@@ -46,5 +56,5 @@ async fn no_fault_loses_a_report_or_runs_a_method_twice() {
     for row in &rows {
         row.assert();
     }
-    table::write_or_compare(&rows);
+    table::write_or_compare(profile, &rows);
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use hub::{Effect, Fault, Forget, Refused, Step};
+use protocol::mqtt5::{ConnectionProfile, ReasonCode};
 use rig::Running;
 
 /// The delay of a packet, and the downtime of a restarting hub.
@@ -12,6 +13,19 @@ const DELAY: Duration = Duration::from_millis(200);
 /// The duration of a half-open connection. It is longer than the host's keep-alive, so that
 /// the host has to detect it.
 const HALF_OPEN: Duration = Duration::from_secs(600);
+
+/// The reasons of a DISCONNECT that are not caused by a packet of the host: a take-over by another
+/// connection, and ends that the hub has decided on.
+const DISCONNECTS: [ReasonCode; 8] = [
+    ReasonCode::SUCCESS,
+    ReasonCode::UNSPECIFIED,
+    ReasonCode::NOT_AUTHORIZED,
+    ReasonCode::SERVER_SHUTTING_DOWN,
+    ReasonCode::KEEP_ALIVE_TIMEOUT,
+    ReasonCode::SESSION_TAKEN_OVER,
+    ReasonCode::QUOTA_EXCEEDED,
+    ReasonCode::USE_ANOTHER_SERVER,
+];
 
 /// A cell of the matrix.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,11 +37,16 @@ pub(super) enum Cell {
     HalfOpen,
     ExpireToken,
     Restart(Forget),
+    /// A DISCONNECT of the hub. Only with MQTT 5.
+    Disconnect(ReasonCode),
 }
 
 impl Cell {
-    pub(super) fn all() -> Vec<Cell> {
-        use Effect::{Delay, DropAfter, DropBefore, Duplicate, HalfOpen, Lose, Reorder, Throttle};
+    pub(super) fn all(profile: ConnectionProfile) -> Vec<Cell> {
+        use Effect::{
+            Delay, DropAfter, DropBefore, Duplicate, HalfOpen, Lose, Reorder, StaleNonce, Throttle,
+        };
+        let has_steps = profile == ConnectionProfile::MqttV5;
         let refusals = [
             Refused::Protocol,
             Refused::ClientId,
@@ -53,6 +72,13 @@ impl Cell {
         at(Step::Connect, &connect);
         at(Step::Connect, &refusals.map(Effect::Refuse));
         at(Step::Subscribe, &outward);
+        if has_steps {
+            at(Step::Birth, &outward);
+            at(Step::Birth, &[StaleNonce]);
+            at(Step::Probe, &outward);
+            at(Step::ProbeAck, &inward);
+            at(Step::ProbeAck, &[Lose]);
+        }
         at(Step::Acknowledge, &outward);
         at(Step::Method, &outward);
         at(Step::Answer, &inward);
@@ -64,7 +90,12 @@ impl Cell {
         at(Step::Desired, &outward);
         at(Step::Message, &inward);
         at(Step::Request, &[Delay(DELAY), Throttle]);
-        cells.extend([Cell::Drop, Cell::HalfOpen, Cell::ExpireToken]);
+        cells.extend([Cell::Drop, Cell::HalfOpen]);
+        if has_steps {
+            cells.extend(DISCONNECTS.map(Cell::Disconnect));
+        } else {
+            cells.push(Cell::ExpireToken);
+        }
         let forgets = [Forget::Nothing, Forget::Sessions, Forget::Twins];
         cells.extend(forgets.map(Cell::Restart));
         cells
@@ -93,6 +124,10 @@ impl Cell {
                 assert!(hub.silence_connection(device, HALF_OPEN));
                 return 0;
             }
+            Cell::Disconnect(reason) => {
+                assert!(hub.disconnect(device, reason));
+                return 0;
+            }
             Cell::ExpireToken => assert!(hub.expire_token(device)),
             Cell::Restart(forget) => hub.restart(DELAY, forget).unwrap(),
         }
@@ -109,11 +144,13 @@ impl Cell {
     pub(super) fn can_lose(self) -> bool {
         match self {
             Cell::At(_, Effect::HalfOpen(silent)) => silent == HALF_OPEN,
-            Cell::At(step, Effect::Lose) => matches!(step, Step::Method | Step::Answer),
+            Cell::At(step, Effect::Lose) => {
+                matches!(step, Step::Method | Step::Answer | Step::Probe | Step::ProbeAck)
+            }
             Cell::At(Step::Method, Effect::DropBefore) => true,
             // The hub no longer knows which caller waits for which answer.
             Cell::Restart(_) | Cell::HalfOpen => true,
-            Cell::At(..) | Cell::Drop | Cell::ExpireToken => false,
+            Cell::At(..) | Cell::Drop | Cell::ExpireToken | Cell::Disconnect(_) => false,
         }
     }
 
@@ -121,7 +158,8 @@ impl Cell {
     pub(super) fn waits(self) -> Duration {
         Duration::from_secs(match self {
             // The host retries its request to the hub.
-            Cell::At(Step::TwinReport | Step::TwinGet, Effect::Lose) => 30,
+            Cell::At(Step::TwinReport | Step::TwinGet, Effect::Lose)
+            | Cell::At(Step::Birth, Effect::Lose | Effect::StaleNonce) => 30,
             _ if self.can_lose() => 5,
             Cell::At(Step::Connect, Effect::Refuse(_)) => 2,
             _ => 0,
@@ -135,6 +173,10 @@ impl Cell {
             Cell::Drop => ("any moment", "drop".into()),
             Cell::HalfOpen => ("any moment", "half-open".into()),
             Cell::ExpireToken => ("any moment", "expire-token".into()),
+            Cell::Disconnect(ReasonCode::SESSION_TAKEN_OVER) => {
+                ("any moment", "disconnect 0x8e, as at a take-over".into())
+            }
+            Cell::Disconnect(reason) => ("any moment", format!("disconnect {:#04x}", reason.0)),
             Cell::Restart(forget) => {
                 ("any moment", format!("restart, forgets {forget:?}").to_lowercase())
             }
@@ -144,7 +186,7 @@ impl Cell {
 
 /// Returns `true` if the step is part of connecting and not of a call.
 fn is_part_of_connecting(step: Step) -> bool {
-    matches!(step, Step::Connect | Step::Subscribe | Step::TwinGet)
+    matches!(step, Step::Connect | Step::Subscribe | Step::Birth | Step::TwinGet)
 }
 
 fn step_name(step: Step) -> &'static str {

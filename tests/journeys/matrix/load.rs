@@ -9,7 +9,8 @@ use std::time::Duration;
 use hub::TelemetryMessage;
 use parking_lot::Mutex;
 use protocol::method::MethodRequest;
-use rig::{Rig, Running, Service, set};
+use protocol::mqtt5::ConnectionProfile;
+use rig::{Rig, Running, Service, SignedBy, set};
 use serde_json::{Value, json};
 use service::ServiceErrorKind;
 use tokio::sync::broadcast;
@@ -41,10 +42,17 @@ struct Runs {
     jobs: HashMap<String, HashSet<String>>,
 }
 
-pub(super) async fn run(cell: Cell) -> Row {
+pub(super) async fn run(profile: ConnectionProfile, cell: Cell) -> Row {
     // A busy machine may answer pings late, so only cells that need it have a short keep-alive.
     let keep_alive = set("hub.keep_alive", if cell.can_lose() { "3s" } else { "60s" });
-    let rig = Rig::new().plugin("tells.wat", ()).host(keep_alive).start().await;
+    let rig = Rig::new().plugin("tells.wat", ());
+    let rig = match profile {
+        ConnectionProfile::Classic => rig.host(keep_alive),
+        ConnectionProfile::MqttV5 => rig
+            .certificate(SignedBy::Itself)
+            .host([keep_alive, set("hub.profile", profile.to_string())]),
+    };
+    let rig = rig.start().await;
     let runs = Arc::new(Mutex::new(Runs::default()));
     let listening = tokio::spawn(listen(rig.hub().telemetry(), Arc::clone(&runs)));
     let (tally, stopping) = (Arc::new(Tally::default()), Arc::new(AtomicBool::new(false)));
@@ -56,6 +64,7 @@ pub(super) async fn run(cell: Cell) -> Row {
             // The test waits this long for a lost call. The limit is longer where no call may
             // be lost, since the machine may be busy.
             response_timeout: Duration::from_secs(if cell.can_lose() { 5 } else { 100 }),
+            can_be_unsent: profile == ConnectionProfile::MqttV5 && cell.can_lose(),
             tally: Arc::clone(&tally),
             stopping: Arc::clone(&stopping),
         };
@@ -111,6 +120,8 @@ struct Caller {
     service: Service,
     property: String,
     response_timeout: Duration,
+    /// `true` if a probe can be lost. The hub then answers that the method has not run.
+    can_be_unsent: bool,
     tally: Arc<Tally>,
     stopping: Arc<AtomicBool>,
 }
@@ -123,7 +134,8 @@ impl Caller {
         for number in 1.. {
             let payload = payload(&self.property, number);
             let mut request = MethodRequest::new("tell".parse().unwrap(), payload.clone());
-            request.connect_timeout = Duration::from_secs(100);
+            let connect = if self.can_be_unsent { 10 } else { 100 };
+            request.connect_timeout = Duration::from_secs(connect);
             request.response_timeout = self.response_timeout;
             let stopping = self.stopping.load(Ordering::Relaxed);
             match self.service.client.invoke(&self.service.device, &request).await {
@@ -142,6 +154,9 @@ impl Caller {
                         ServiceErrorKind::TimedOut | ServiceErrorKind::Unreachable
                     ) =>
                 {
+                    self.tally.lost.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(error) if self.can_be_unsent && error.kind() == ServiceErrorKind::Offline => {
                     self.tally.lost.fetch_add(1, Ordering::Relaxed);
                 }
                 Err(error) => panic!("{} {number}: {error}", self.property),

@@ -2,10 +2,26 @@
 
 use std::fs;
 
+use parking_lot::Mutex;
+use protocol::mqtt5::ConnectionProfile;
+
 use super::cells::Cell;
 
-const BEGIN: &str = "<!-- fault matrix: written by the test -->\n";
-const END: &str = "<!-- end of the fault matrix -->\n";
+/// Returns the comments around the table of a wire.
+fn borders(profile: ConnectionProfile) -> (&'static str, &'static str) {
+    match profile {
+        ConnectionProfile::Classic => {
+            ("<!-- fault matrix: written by the test -->\n", "<!-- end of the fault matrix -->\n")
+        }
+        ConnectionProfile::MqttV5 => (
+            "<!-- fault matrix of MQTT 5: written by the test -->\n",
+            "<!-- end of the fault matrix of MQTT 5 -->\n",
+        ),
+    }
+}
+
+/// The pages that two tests of the same process change.
+static PAGE: Mutex<()> = Mutex::new(());
 
 /// The result of one cell.
 #[derive(Debug)]
@@ -44,16 +60,18 @@ impl Row {
 
 /// Writes the table if `WRITE_DOCS` is set. Otherwise, asserts that the table has the same
 /// promises.
-pub(super) fn write_or_compare(rows: &[Row]) {
+pub(super) fn write_or_compare(profile: ConnectionProfile, rows: &[Row]) {
+    let _page = PAGE.lock();
+    let (begin, end) = borders(profile);
     let path = rig::workspace().join("docs/reliability.md");
     let text = fs::read_to_string(&path).unwrap();
-    let (before, rest) = text.split_once(BEGIN).expect("the page has the start of the table");
-    let (table, after) = rest.split_once(END).expect("the page has the end of the table");
+    let (before, rest) = text.split_once(begin).expect("the page has the start of the table");
+    let (table, after) = rest.split_once(end).expect("the page has the end of the table");
     if std::env::var_os("WRITE_DOCS").is_some() {
         let head = "| Step | Effect | Methods are answered | Last reports arrive | Happened | Calls \
                     | Answered | Lost |\n|---|---|---|---|---|---|---|---|\n";
         let lines: String = rows.iter().map(Row::line).collect();
-        fs::write(&path, format!("{before}{BEGIN}{head}{lines}{END}{after}")).unwrap();
+        fs::write(&path, format!("{before}{begin}{head}{lines}{end}{after}")).unwrap();
         return;
     }
     let missing: Vec<String> =
