@@ -89,6 +89,9 @@ impl Credentials {
             let throttled = error(Code::Throttled, "Too many requests");
             return Err(Box::new(CredentialError { retry_after: Some(1), ..*throttled }));
         }
+        if rejection == Some(Rejection::ServerError) {
+            return Err(error(Code::Busy, "The hub is busy"));
+        }
         let now = Timestamp::now();
         let mut in_progress = self.in_progress.lock();
         let active = in_progress.get(device).filter(|it| it.expires > now);
@@ -132,7 +135,7 @@ impl Credentials {
             _ => self.issue(&device, &accepted, handling.chain_defect),
         };
         let correlation_id = accepted.pending.correlation_id;
-        let (status, body) = match &issued {
+        let (status, mut body) = match &issued {
             Ok(chain) => {
                 let certificates = chain.iter().map(|it| STANDARD.encode(it)).collect();
                 let correlation_id = correlation_id.clone();
@@ -149,6 +152,9 @@ impl Credentials {
                 (Code::SigningRequest.status(), to_json(&refused))
             }
         };
+        if handling.is_broken {
+            body.truncate(body.len() / 2);
+        }
         {
             let mut in_progress = self.in_progress.lock();
             let current = in_progress.get_mut(&device);

@@ -185,7 +185,12 @@ async fn faults_delay_lose_and_spoil_the_certificate() {
     rig.finish(rig.accept("req-5", &body(json!({}))).unwrap()).await;
     assert_eq!(content(&packets.recv().await.unwrap()).1["errorCode"], 400_037);
 
-    let rid = "req-6".parse().unwrap();
+    set(Effect::BrokenBody);
+    rig.finish(rig.accept("req-6", &body(json!({}))).unwrap()).await;
+    let broken = packets.recv().await.unwrap();
+    assert!(!broken.ends_with(b"}"));
+
+    let rid = "req-7".parse().unwrap();
     let good = body(json!({}));
     let refused = |rejection| {
         let refused = rig.credentials.accept(&device(), true, &rid, &good, Some(rejection));
@@ -194,4 +199,5 @@ async fn faults_delay_lose_and_spoil_the_certificate() {
     let throttled = refused(Rejection::Throttled);
     assert_eq!((throttled.error_code, throttled.retry_after), (429_002, Some(1)));
     assert_eq!(refused(Rejection::Conflict).error_code, 409_004);
+    assert_eq!(refused(Rejection::ServerError).error_code, 503_001);
 }

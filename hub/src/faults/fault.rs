@@ -78,6 +78,10 @@ pub enum Effect {
     Refuse(Refused),
     /// Response with the status 409 (conflict).
     Conflict,
+    /// Response with the status 500, or 503 to a request for a certificate.
+    ServerError,
+    /// Response whose body is cut in half.
+    BrokenBody,
     /// Response that the registration is still in progress.
     Assigning,
     /// Refusal of the certificate signing request.

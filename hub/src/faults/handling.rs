@@ -18,6 +18,8 @@ pub(crate) struct Handling {
     pub(crate) copies: u8,
     /// Rejection that replaces the regular answer.
     pub(crate) rejection: Option<Rejection>,
+    /// `true` if the body of the answer is cut in half.
+    pub(crate) is_broken: bool,
     /// Defect of an issued certificate.
     pub(crate) chain_defect: Option<ChainDefect>,
     /// `true` if the device is disabled with the answer.
@@ -35,6 +37,8 @@ pub(crate) enum Rejection {
     Throttled,
     /// The status 409 (conflict).
     Conflict,
+    /// The status 500, or 503 to a request for a certificate.
+    ServerError,
     /// A registration that is still in progress.
     Assigning,
     /// A refusal of the certificate signing request.
@@ -68,6 +72,7 @@ impl Handling {
         overtaken: false,
         copies: 1,
         rejection: None,
+        is_broken: false,
         chain_defect: None,
         disables: false,
         is_stale: false,
@@ -98,7 +103,9 @@ impl Handling {
                     || step == Step::CertificateRequest
                     || matches!(step, Step::TwinGet | Step::TwinReport | Step::Request)
             }
-            Some(Rejection::Conflict) => is_registration || step == Step::CertificateRequest,
+            Some(Rejection::Conflict | Rejection::ServerError) => {
+                is_registration || step == Step::CertificateRequest
+            }
             Some(Rejection::SigningRequest) => step == Step::CertificateAnswer,
             Some(Rejection::Assigning) => step == Step::DpsStatus,
         };
@@ -112,8 +119,10 @@ impl Handling {
         let connection_fits = self.connection == ConnectionFate::Kept || step != Step::Request;
         let issues = matches!(step, Step::DpsRegister | Step::CertificateAnswer);
         let chain_fits = self.chain_defect.is_none() || issues;
+        let body_fits = !self.is_broken || is_registration || step == Step::CertificateAnswer;
         let nonce_fits = !self.is_stale || step == Step::Birth;
         rejection_fits
+            && body_fits
             && chain_fits
             && nonce_fits
             && copies_fit
@@ -137,6 +146,8 @@ impl Effect {
             Effect::HalfOpen(time) => Handling { copies: 0, connection: Silenced(time), ..regular },
             Effect::Throttle => Handling { rejection: Some(Rejection::Throttled), ..regular },
             Effect::Conflict => Handling { rejection: Some(Rejection::Conflict), ..regular },
+            Effect::ServerError => Handling { rejection: Some(Rejection::ServerError), ..regular },
+            Effect::BrokenBody => Handling { is_broken: true, ..regular },
             Effect::Assigning => Handling { rejection: Some(Rejection::Assigning), ..regular },
             Effect::RejectCsr => Handling { rejection: Some(Rejection::SigningRequest), ..regular },
             Effect::ExpiredChain => {

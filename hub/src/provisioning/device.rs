@@ -78,6 +78,7 @@ impl Provisioning {
         let answered = match handling.rejection {
             Some(Rejection::Throttled) => Err(ProvisioningErrorCode::Throttled.into()),
             Some(Rejection::Conflict) => Err(ProvisioningErrorCode::OperationInProgress.into()),
+            Some(Rejection::ServerError) => Err(ProvisioningErrorCode::Internal.into()),
             rejection => match request {
                 DeviceRequest::Register(body) => {
                     self.register(registrant, body, handling.chain_defect)
@@ -92,7 +93,7 @@ impl Provisioning {
         if handling.disables {
             self.disable(&registrant.registration);
         }
-        answered.unwrap_or_else(|failure| {
+        let mut answer = answered.unwrap_or_else(|failure| {
             let error = failure.to_error();
             DeviceAnswer {
                 status: failure.code.http_status(),
@@ -101,7 +102,11 @@ impl Provisioning {
                 body: to_json(&error),
                 request_id: error.tracking_id,
             }
-        })
+        });
+        if handling.is_broken {
+            answer.body.truncate(answer.body.len() / 2);
+        }
+        answer
     }
 
     fn register(

@@ -125,6 +125,11 @@ fn a_fault_changes_the_answer_to_a_poll() {
     assert_eq!((throttled.status, throttled.retry_after), (429, Some(3)));
     let conflict = with(Effect::Conflict);
     assert_eq!(body(&conflict)["errorCode"], 409_203);
+    let failed = with(Effect::ServerError);
+    assert_eq!((failed.status, body(&failed)["errorCode"].as_u64()), (500, Some(500_000)));
+    let broken = with(Effect::BrokenBody);
+    assert_eq!(broken.status, 200);
+    assert!(serde_json::from_slice::<Value>(&broken.body).is_err());
     assert_eq!(rig.twin("d1")["status"], "enabled");
     assert_eq!(with(Effect::Disable).status, 200);
     assert_eq!(rig.twin("d1")["status"], "disabled");

@@ -189,7 +189,7 @@ fn is_part_of_connecting(step: Step) -> bool {
     matches!(step, Step::Connect | Step::Subscribe | Step::Birth | Step::TwinGet)
 }
 
-fn step_name(step: Step) -> &'static str {
+pub(in crate::journeys) fn step_name(step: Step) -> &'static str {
     match step {
         Step::Connect => "connect",
         Step::Subscribe => "subscribe",
@@ -213,7 +213,7 @@ fn step_name(step: Step) -> &'static str {
     }
 }
 
-fn effect_name(effect: Effect) -> String {
+pub(in crate::journeys) fn effect_name(effect: Effect) -> String {
     match effect {
         Effect::DropBefore => "drop-before".into(),
         Effect::DropAfter => "drop-after".into(),
@@ -224,6 +224,8 @@ fn effect_name(effect: Effect) -> String {
         Effect::HalfOpen(_) => "half-open".into(),
         Effect::Throttle => "throttle".into(),
         Effect::Conflict => "conflict".into(),
+        Effect::ServerError => "server-error".into(),
+        Effect::BrokenBody => "broken-body".into(),
         Effect::Assigning => "assigning".into(),
         Effect::Disable => "disable".into(),
         Effect::StaleNonce => "stale-nonce".into(),
