@@ -6,9 +6,9 @@
 //! The tables in docs/reliability.md, one for each wire, contain the results. The test fails if a row is
 //! missing there; `WRITE_DOCS=1 cargo test -p tests matrix` writes the tables.
 
-mod cells;
+pub(in crate::journeys) mod cells;
 mod load;
-mod table;
+pub(in crate::journeys) mod table;
 
 use std::sync::Arc;
 

@@ -1,8 +1,11 @@
 //! Devices that the Device Provisioning Service assigns to the hub.
 
 mod issued;
+mod matrix;
 mod profile;
 mod refusals;
+mod rotation;
+mod round_trips;
 mod site;
 
 use host::Fleet;

@@ -153,6 +153,11 @@ impl LiveCertificate {
         Arc::clone(&self.current.borrow())
     }
 
+    /// Checks that the current certificate is valid at `now`.
+    pub(super) fn check_time(&self, now: Timestamp) -> Result<(), CertificateError> {
+        self.current().check_time(&self.section, now)
+    }
+
     /// Waits until the current certificate is newer than the one with this number.
     pub(crate) async fn newer_than(&self, number: u64) {
         let mut current = self.current.subscribe();

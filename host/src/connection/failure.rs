@@ -12,6 +12,7 @@ use rumqttc::{ConnectReturnCode, mqttbytes};
 use rustls::OtherError;
 use trust::Distrust;
 
+use super::certificate::CertificateError;
 use crate::pkcs11::TokenError;
 
 /// The reason why a connection ended or could not be established, with a hint for the
@@ -65,6 +66,15 @@ impl ConnectionFailure {
             self.message +=
                 &format!("; this machine's clock was set back by {step} since the last connection");
             self.hint = Some(CHECK_CLOCK);
+        }
+        self
+    }
+
+    /// Names the validity of the device's certificate as the reason of a refusal.
+    pub(super) fn with_validity(mut self, error: Option<&CertificateError>) -> ConnectionFailure {
+        if let Some(error) = error.filter(|_| self.kind == FailureKind::Identity) {
+            self.message = format!("refused by the hub: {}", program::chain(error));
+            self.hint = Some(error.hint());
         }
         self
     }

@@ -39,10 +39,10 @@ pub(crate) enum ChainRefusal {
 }
 
 impl ChainRefusal {
-    pub(crate) fn hint(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> &'static str {
         match self {
-            ChainRefusal::Chain(_) => None,
-            ChainRefusal::Issued(error) => Some(error.hint()),
+            ChainRefusal::Chain(_) => "check the certificate policy of the enrollment",
+            ChainRefusal::Issued(error) => error.hint(),
         }
     }
 }

@@ -57,7 +57,13 @@ impl Wire {
                 dial.clock_step().signed_in(wall, now);
                 Ok(wire)
             }
-            Err(failure) => Err(failure.with_clock_step(dial.clock_step().set_back(wall, now))),
+            Err(failure) => {
+                // The host gets another issued certificate by itself.
+                let live = dial.certificate().filter(|_| dial.issued().is_none());
+                let invalid = live.and_then(|live| live.check_time(Timestamp::now()).err());
+                let failure = failure.with_validity(invalid.as_ref());
+                Err(failure.with_clock_step(dial.clock_step().set_back(wall, now)))
+            }
         }
     }
 

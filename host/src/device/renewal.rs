@@ -148,7 +148,7 @@ impl RenewalFailure {
     fn hint(&self) -> Option<&'static str> {
         match self {
             RenewalFailure::Request(error) => Some(error.hint()),
-            RenewalFailure::Chain(refusal) => refusal.hint(),
+            RenewalFailure::Chain(refusal) => Some(refusal.hint()),
             RenewalFailure::Registration(failure) => failure.hint(),
             RenewalFailure::Session(_) => None,
         }

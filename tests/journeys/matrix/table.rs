@@ -20,7 +20,7 @@ fn borders(profile: ConnectionProfile) -> (&'static str, &'static str) {
     }
 }
 
-/// The pages that two tests of the same process change.
+/// The page that several tests of the same process change.
 static PAGE: Mutex<()> = Mutex::new(());
 
 /// The result of one cell.
@@ -61,19 +61,11 @@ impl Row {
 /// Writes the table if `WRITE_DOCS` is set. Otherwise, asserts that the table has the same
 /// promises.
 pub(super) fn write_or_compare(profile: ConnectionProfile, rows: &[Row]) {
-    let _page = PAGE.lock();
     let (begin, end) = borders(profile);
-    let path = rig::workspace().join("docs/reliability.md");
-    let text = fs::read_to_string(&path).unwrap();
-    let (before, rest) = text.split_once(begin).expect("the page has the start of the table");
-    let (table, after) = rest.split_once(end).expect("the page has the end of the table");
-    if std::env::var_os("WRITE_DOCS").is_some() {
-        let head = "| Step | Effect | Methods are answered | Last reports arrive | Happened | Calls \
-                    | Answered | Lost |\n|---|---|---|---|---|---|---|---|\n";
-        let lines: String = rows.iter().map(Row::line).collect();
-        fs::write(&path, format!("{before}{begin}{head}{lines}{end}{after}")).unwrap();
-        return;
-    }
+    let head = "| Step | Effect | Methods are answered | Last reports arrive | Happened | Calls \
+                | Answered | Lost |\n|---|---|---|---|---|---|---|---|\n";
+    let lines: String = rows.iter().map(Row::line).collect();
+    let Some(table) = write_or_read(begin, end, &(head.to_owned() + &lines)) else { return };
     let missing: Vec<String> =
         rows.iter().map(Row::promise).filter(|promise| !table.contains(promise.as_str())).collect();
     assert!(missing.is_empty(), "not in docs/reliability.md: {missing:#?}");
@@ -82,4 +74,19 @@ pub(super) fn write_or_compare(profile: ConnectionProfile, rows: &[Row]) {
         rows.len() + 2,
         "the table has rows for cells that do not exist"
     );
+}
+
+/// Writes a table between two marks of docs/reliability.md if `WRITE_DOCS` is set. Otherwise,
+/// returns the table that is there.
+pub(in crate::journeys) fn write_or_read(begin: &str, end: &str, table: &str) -> Option<String> {
+    let _page = PAGE.lock();
+    let path = rig::workspace().join("docs/reliability.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once(begin).expect("the page has the start of the table");
+    let (found, after) = rest.split_once(end).expect("the page has the end of the table");
+    if std::env::var_os("WRITE_DOCS").is_none() {
+        return Some(found.to_owned());
+    }
+    fs::write(&path, format!("{before}{begin}{table}{end}{after}")).unwrap();
+    None
 }

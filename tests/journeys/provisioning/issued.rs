@@ -13,7 +13,7 @@ use super::individual;
 use super::site::{Site, key};
 
 const SECOND: Duration = Duration::from_secs(1);
-const TABLE: &str = "[provisioning.issued_certificate]\n";
+pub(super) const TABLE: &str = "[provisioning.issued_certificate]\n";
 
 fn device(id: &str) -> DeviceId {
     id.parse().unwrap()
@@ -80,8 +80,10 @@ async fn a_certificate_is_renewed_despite_any_fault_of_the_renewal() {
     for step in [Step::CertificateRequest, Step::CertificateAnswer] {
         faults.extend(answers.map(|effect| (step, effect)));
     }
-    faults.extend([Effect::Throttle, Effect::Conflict].map(|it| (Step::CertificateRequest, it)));
-    let spoiled = [Effect::RejectCsr, Effect::ExpiredChain, Effect::UntrustedChain];
+    let refusals = [Effect::Throttle, Effect::Conflict, Effect::ServerError];
+    faults.extend(refusals.map(|effect| (Step::CertificateRequest, effect)));
+    let spoiled =
+        [Effect::RejectCsr, Effect::ExpiredChain, Effect::UntrustedChain, Effect::BrokenBody];
     faults.extend(spoiled.map(|effect| (Step::CertificateAnswer, effect)));
     let mut hosts = Vec::new();
     for (number, (step, effect)) in faults.iter().enumerate() {
@@ -106,7 +108,8 @@ async fn a_certificate_is_renewed_despite_any_fault_of_the_renewal() {
 
 #[tokio::test]
 async fn a_device_that_slept_through_the_end_of_its_certificate_returns_by_its_key() {
-    let site = Site::issuing(2 * SECOND).await;
+    let lifetime = 5 * SECOND;
+    let site = Site::issuing(lifetime).await;
     let settings = site.settings(TABLE);
     let host = site.start(&settings, site.with_group_key("pump-7"));
     let device = device("pump-7");
@@ -116,7 +119,7 @@ async fn a_device_that_slept_through_the_end_of_its_certificate_returns_by_its_k
     until("the certificate has expired", || async {
         let last: jiff::Timestamp = end.parse().unwrap();
         // The certificate can have been renewed once more before the host stopped.
-        (jiff::Timestamp::now() > last + 4 * SECOND).then_some(())
+        (jiff::Timestamp::now() > last + lifetime).then_some(())
     })
     .await;
     let _host = site.start(&settings, site.with_group_key("pump-7"));

@@ -1,10 +1,8 @@
-//! Faults and refusals of the Device Provisioning Service. Each ends with a connection, or with
-//! one line and a way out.
+//! Refusals of the Device Provisioning Service. Each ends with a connection, or with one line and
+//! a way out.
 
-use std::time::Duration;
-
-use host::{Fleet, Registration, RunError};
-use hub::{Effect, Fault, Refused, Step};
+use host::{Registration, RunError};
+use hub::{Effect, Fault, Step};
 use protocol::id::DeviceId;
 use protocol::provisioning::enrollment::{Attestation, ProvisioningStatus};
 use protocol::registry::DeviceStatus;
@@ -13,48 +11,6 @@ use serde_json::json;
 
 use super::site::{Site, key};
 use super::{individual, settings_of};
-
-/// Faults that a single registration meets, each at its step.
-fn faults() -> Vec<(Step, Effect)> {
-    let short = Duration::from_millis(100);
-    let anywhere =
-        [Effect::DropBefore, Effect::DropAfter, Effect::Delay(short), Effect::HalfOpen(short)];
-    let answers = [Effect::Lose, Effect::Duplicate, Effect::Throttle, Effect::Conflict];
-    let refusals = [Refused::Unavailable, Refused::Password, Refused::NotAuthorized];
-    let mut faults = Vec::new();
-    for step in [Step::DpsConnect, Step::DpsSubscribe, Step::DpsRegister, Step::DpsStatus] {
-        faults.extend(anywhere.map(|effect| (step, effect)));
-    }
-    for step in [Step::DpsRegister, Step::DpsStatus] {
-        faults.extend(answers.map(|effect| (step, effect)));
-    }
-    faults.extend(refusals.map(|code| (Step::DpsConnect, Effect::Refuse(code))));
-    faults.extend([(Step::DpsSubscribe, Effect::Lose), (Step::DpsStatus, Effect::Assigning)]);
-    faults
-}
-
-#[tokio::test]
-async fn a_device_is_provisioned_despite_any_fault_at_any_step() {
-    let site = Site::new().await;
-    site.create_group();
-    let faults = faults();
-    // The waits after faults take seconds, so all devices register at the same time.
-    let devices: Vec<DeviceId> =
-        (1..=faults.len()).map(|number| format!("pump-{number:04}").parse().unwrap()).collect();
-    for ((step, effect), device) in faults.iter().zip(&devices) {
-        site.hub().faults().set(Fault::new(*step, *effect).of(device)).unwrap();
-    }
-    let fleet = Fleet::of_group(&key(1).parse().unwrap(), "pump-", faults.len()).unwrap();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let stopped = async { drop(stopped.await) };
-    let simulation = tokio::spawn(host::simulate(site.settings(""), fleet, 1000, stopped, |_| ()));
-    for (fault, device) in faults.iter().zip(&devices) {
-        within(format!("{device} connects after {fault:?}"), site.hub().connected(device)).await;
-    }
-    assert_eq!(site.hub().faults().happened(), faults.len() as u64);
-    stop.send(()).unwrap();
-    within("the fleet drains", simulation).await.unwrap().unwrap();
-}
 
 #[tokio::test]
 async fn a_device_that_was_disabled_at_the_hub_connects_once_it_is_enabled() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use jiff::Timestamp;
 use protocol::id::RequestId;
 use protocol::mqtt5::ConnectionProfile;
 use protocol::provisioning::{
@@ -54,10 +55,7 @@ impl Provisioning {
     ) -> Result<Assigned, ProvisioningFailure> {
         match timeout(REGISTRATION_WAIT, self.ask(request)).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(ProvisioningFailure::lost(format!(
-                "the provisioning service has not assigned the device to a hub within {} s",
-                REGISTRATION_WAIT.as_secs()
-            ))),
+            Err(_) => Err(ProvisioningFailure::not_assigned(REGISTRATION_WAIT)),
         }
     }
 
@@ -103,7 +101,9 @@ impl Provisioning {
         let mut socket = Socket::open(name, port.unwrap_or(default_port()), tls).await?;
         let ack = socket.sign_in(self.connect()).await?;
         if ack.code != ConnectReturnCode::Success {
-            return Err(Applicant(&self.registration).not_accepted(ack.code));
+            let live = self.certificate.as_ref();
+            let invalid = live.and_then(|live| live.check_time(Timestamp::now()).err());
+            return Err(Applicant(&self.registration).not_accepted(ack.code, invalid.as_ref()));
         }
         let mut subscribe = Subscribe::new(ANSWERS, QoS::AtLeastOnce);
         subscribe.pkid = SUBSCRIBE_ID;

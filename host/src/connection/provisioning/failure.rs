@@ -6,6 +6,7 @@ use protocol::mqtt5::UnknownProfile;
 use protocol::provisioning::{ProvisioningError, ProvisioningErrorCode as Code, RegistrationState};
 use rumqttc::ConnectReturnCode;
 
+use crate::connection::certificate::CertificateError;
 use crate::connection::failure::{ConnectionFailure, FailureKind};
 use crate::connection::issued::ChainRefusal;
 use crate::connection::options_error::OptionsError;
@@ -45,14 +46,21 @@ impl ProvisioningFailure {
         self.retry_after
     }
 
-    /// Creates a failure that may end by itself.
-    pub(super) fn lost(message: impl Into<String>) -> ProvisioningFailure {
-        ConnectionFailure::new(message).into()
+    /// Creates the failure for an operation that has not ended within this time.
+    pub(super) fn not_assigned(within: Duration) -> ProvisioningFailure {
+        let within = within.as_secs();
+        let message = format!(
+            "the provisioning service has not assigned the device to a hub within {within} s"
+        );
+        let kind = FailureKind::Lost;
+        ProvisioningFailure { message, hint: Some(CHECK_ALLOCATION), kind, retry_after: None }
     }
 
     /// Creates the failure for an answer that is not one of the service.
     pub(super) fn malformed(what: &str) -> ProvisioningFailure {
-        ProvisioningFailure::lost(format!("the provisioning service sent {what}"))
+        let message = format!("the provisioning service sent {what}");
+        let kind = FailureKind::Lost;
+        ProvisioningFailure { message, hint: Some(CHECK_SERVICE), kind, retry_after: None }
     }
 
     /// Creates the failure for an assignment without the certificate that was requested.
@@ -76,7 +84,12 @@ impl ProvisioningFailure {
 impl From<ConnectionFailure> for ProvisioningFailure {
     fn from(failure: ConnectionFailure) -> ProvisioningFailure {
         let ConnectionFailure { message, hint, kind } = failure.of_provisioning();
-        ProvisioningFailure { message, hint, kind, retry_after: None }
+        let hint = hint.unwrap_or(match kind {
+            FailureKind::Busy => REPEAT,
+            FailureKind::Refused | FailureKind::Identity => CHECK_SERVICE,
+            _ => CHECK_NETWORK,
+        });
+        ProvisioningFailure { message, hint: Some(hint), kind, retry_after: None }
     }
 }
 
@@ -90,16 +103,24 @@ impl From<IssuedError> for ProvisioningFailure {
 impl From<ChainRefusal> for ProvisioningFailure {
     fn from(refusal: ChainRefusal) -> ProvisioningFailure {
         let message = program::chain(&refusal).to_string();
-        ProvisioningFailure { hint: refusal.hint(), ..ProvisioningFailure::refused(message, "") }
+        ProvisioningFailure::refused(message, refusal.hint())
     }
 }
 
 impl Applicant<'_> {
-    /// Converts the return code of a CONNACK that refuses the connection.
-    pub(super) fn not_accepted(self, code: ConnectReturnCode) -> ProvisioningFailure {
+    /// Converts the return code of a CONNACK that refuses the connection. `invalid` is the error
+    /// of a certificate that is not valid now.
+    pub(super) fn not_accepted(
+        self,
+        code: ConnectReturnCode,
+        invalid: Option<&CertificateError>,
+    ) -> ProvisioningFailure {
         match code {
             ConnectReturnCode::NotAuthorized | ConnectReturnCode::BadUserNamePassword => {
-                self.refusal("sign-in refused")
+                match invalid {
+                    Some(error) => self.with_id(&program::chain(error).to_string(), error.hint()),
+                    None => self.refusal("sign-in refused"),
+                }
             }
             code => ConnectionFailure::refused(code, false).into(),
         }
@@ -124,7 +145,7 @@ impl Applicant<'_> {
         if status == 429 || status >= 500 {
             let message = format!("the provisioning service is busy: {reason}");
             let kind = FailureKind::Busy;
-            return ProvisioningFailure { message, hint: None, kind, retry_after };
+            return ProvisioningFailure { message, hint: Some(REPEAT), kind, retry_after };
         }
         let is = |known: Code| known.number() == code;
         let hint = match status {
@@ -181,6 +202,14 @@ const OTHER_HUB: &str = "install a newer version of behaviour-host, or link a hu
 const CHECK_ASSIGNMENT: &str = "enroll the device with a certificate, or link another hub to the \
                                 Device Provisioning Service; `profile` under [hub] must be that \
                                 of the hub, or be removed";
+const REPEAT: &str = "repeat this later; a running host does so by itself, when the service asks \
+                      for it";
+const CHECK_NETWORK: &str = "check the network, and `endpoint` under [provisioning]; a running host \
+                             tries again by itself";
+const CHECK_SERVICE: &str = "`endpoint` under [provisioning] must be a Device Provisioning \
+                             Service; a running host tries again by itself";
+const CHECK_ALLOCATION: &str = "check the allocation policy of the enrollment, and the IoT hubs \
+                                that it allows";
 const NO_POLICY: &str = "set a `credentialPolicyName` in the enrollment, or remove \
                          [provisioning.issued_certificate]";
 const NO_HUB: &str = "link an IoT hub to the Device Provisioning Service, and allow it in the \
