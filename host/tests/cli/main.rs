@@ -12,5 +12,7 @@ mod operating;
 mod provisioning;
 mod recording;
 mod rig;
+mod secrets;
 mod starting;
 mod tokens;
+mod wrong_inputs;

@@ -103,7 +103,7 @@ impl Running {
             let left = until.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
                 Ok(line) => lines.push(line),
-                Err(error) => panic!("no line with `{text}`: {error}"),
+                Err(error) => panic!("no line with `{text}`: {error}: {lines:#?}"),
             }
             if lines.last().unwrap().contains(text) {
                 return lines;
@@ -122,7 +122,12 @@ impl Drop for Running {
 /// Starts a hub. Returns it with the directory of its CA file and the configuration of a
 /// host.
 pub(crate) async fn hub() -> (Hub, TempDir, String) {
-    let hub = Hub::start(HubConfig::default()).await.unwrap();
+    hub_with(HubConfig::default()).await
+}
+
+/// Starts a hub with this configuration, as [`hub`] does.
+pub(crate) async fn hub_with(config: HubConfig) -> (Hub, TempDir, String) {
+    let hub = Hub::start(config).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let ca_file = folder.path().join("ca.pem");
     std::fs::write(&ca_file, hub.ca_pem()).unwrap();

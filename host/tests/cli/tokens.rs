@@ -1,23 +1,30 @@
-//! Keys in tokens, with SoftHSM 2 in a directory of each test's own.
+//! Keys in tokens, with SoftHSM 2 and a software TPM in a directory of each test's own.
 
+mod packages;
 pub(crate) mod softhsm;
+mod tpm;
 
 use std::fs;
+use std::process::{Command, Output};
 
+use hub::{Hub, HubConfig};
 use protocol::registry::{Authentication, DeviceIdentity, SELF_SIGNED, Thumbprints};
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
-use rustls::pki_types::CertificateDer;
+use rcgen::{
+    CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, Issuer, KeyPair,
+};
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
 use service::{Client, ClientSettings};
 use trust::sha256_thumbprint;
 
-use crate::rig::{Running, hub, plugin, program};
+use crate::rig::{Running, hub, hub_with, plugin, program};
 use softhsm::{PIN, Token};
+use tpm::{PIN as PIN_OF_TPM, Tpm};
 
 const IDENTITY: &str = "HostName=localhost;DeviceId=device-1;x509=true";
 
 /// Returns a self-signed certificate of `device-1` and its key in PKCS #8.
-fn pair(algorithm: &'static rcgen::SignatureAlgorithm) -> (String, String) {
+pub(crate) fn pair(algorithm: &'static rcgen::SignatureAlgorithm) -> (String, String) {
     let key = KeyPair::generate_for(algorithm).unwrap();
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -26,7 +33,7 @@ fn pair(algorithm: &'static rcgen::SignatureAlgorithm) -> (String, String) {
 }
 
 /// Registers `device-1` with its certificate.
-async fn register(hub: &hub::Hub, certificate: &str) {
+pub(crate) async fn register(hub: &Hub, certificate: &str) {
     let settings = ClientSettings { ca_pem: Some(hub.ca_pem().to_owned()), ..Default::default() };
     let client = Client::new(hub.service_connection_string(), settings).unwrap();
     let der = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
@@ -165,5 +172,60 @@ async fn a_token_that_appears_late_is_used_and_a_wrong_pin_is_sent_once() {
         host.line_with("refuses the PIN, which is not sent again until its file changes");
     }
     fs::write(&right_pin, format!("{PIN}\n")).unwrap();
+    host.line_with("connected");
+}
+
+/// Returns a certificate for a signing request, which an authority of its own signs.
+fn issue(request: &str) -> String {
+    let der = CertificateSigningRequestDer::from_pem_slice(request.as_bytes()).unwrap();
+    let request = CertificateSigningRequestParams::from_der(&der).unwrap();
+    let issuer = Issuer::new(CertificateParams::default(), KeyPair::generate().unwrap());
+    request.signed_by(&issuer).unwrap().pem()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tpm_creates_the_key_is_not_locked_by_a_wrong_pin_and_may_be_pulled() {
+    let Some(mut tpm) = Tpm::start() else { return };
+    let data = tempfile::tempdir().unwrap();
+    let config = HubConfig { data: Some(data.path().to_owned()), ..HubConfig::default() };
+    let (hub, _folder, toml) = hub_with(config.clone()).await;
+    let settings = tpm.settings("key-1") + &toml;
+    let folder = crate::rig::directory(&settings);
+    let run = |arguments: &[&str]| -> Output {
+        let mut program: Command = program(folder.path(), arguments, Some(IDENTITY));
+        tpm.environment(&mut program);
+        program.output().unwrap()
+    };
+    let text = |arguments: &[&str]| {
+        let output = run(arguments);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{arguments:?}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(text(&["identity", "create-key"]), "key: pkcs11:token=device;object=key-1\n");
+    let certificate = issue(&text(&["identity", "csr"]));
+    tpm.file("device.pem", &certificate);
+    register(&hub, &certificate).await;
+    text(&["check"]);
+
+    // A TPM locks itself after three wrong PINs. The host sends each one once.
+    fs::write(tpm.pin_file(), "9999").unwrap();
+    let mut host = Running::start_with(&settings, IDENTITY, |program| tpm.environment(program));
+    for _ in 0..4 {
+        host.line_with("refuses the PIN, which is not sent again until its file changes");
+    }
+    fs::write(tpm.pin_file(), PIN_OF_TPM).unwrap();
+    host.line_with("connected");
+
+    tpm.pull();
+    let device = "device-1".parse().unwrap();
+    assert!(hub.is_connected(&device), "an open connection does not need the token");
+    // Neither does a resumed session of TLS, which a restarted hub does not know.
+    let config = HubConfig { mqtt_port: hub.mqtt_port(), ..config };
+    hub.stop().await;
+    let _hub = Hub::start(config).await.unwrap();
+    let line = host.line_with("pkcs11:token=device;object=key-1");
+    assert!(line.contains("hint="), "{line}");
+    tpm.put_back();
     host.line_with("connected");
 }

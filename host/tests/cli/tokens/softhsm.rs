@@ -3,12 +3,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
+
+use super::packages;
 
 pub(crate) const PIN: &str = "731946";
 
@@ -106,39 +108,10 @@ fn installed() -> Option<SoftHsm> {
     (program.exists() && library.exists()).then_some(SoftHsm { program, library })
 }
 
-/// Downloads and unpacks Debian's packages, once for each `target/`.
+/// Unpacks Debian's packages.
 fn unpacked() -> Option<SoftHsm> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("softhsm");
-    let found = |folder: &Path| {
-        let program = folder.join("usr/bin/softhsm2-util");
-        let library = folder.join("usr/lib/softhsm/libsofthsm2.so");
-        (program.exists() && library.exists()).then_some(SoftHsm { program, library })
-    };
-    if let Some(found) = found(&folder) {
-        return Some(found);
-    }
-    let unpacking = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let run = |program: &str, arguments: &[&str]| {
-        let mut command = Command::new(program);
-        let output = command.args(arguments).current_dir(unpacking.path()).output();
-        output.is_ok_and(|output| output.status.success())
-    };
-    let download = || run("apt-get", &["download", "softhsm2", "libsofthsm2", "softhsm2-common"]);
-    // A machine that was just installed has no lists of packages.
-    let downloaded = download() || (run("apt-get", &["update"]) && download());
-    if !downloaded {
-        return None;
-    }
-    let root = unpacking.path().join("root");
-    for entry in fs::read_dir(unpacking.path()).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|end| end == "deb")
-            && !run("dpkg", &["-x", path.to_str()?, root.to_str()?])
-        {
-            return None;
-        }
-    }
-    // Another test binary may have done the same meanwhile.
-    fs::rename(&root, &folder).ok();
-    found(&folder)
+    let packages = ["softhsm2", "libsofthsm2", "softhsm2-common"];
+    let library = "usr/lib/softhsm/libsofthsm2.so";
+    let root = packages::unpacked("softhsm", &packages, library)?;
+    Some(SoftHsm { program: root.join("usr/bin/softhsm2-util"), library: root.join(library) })
 }
