@@ -219,13 +219,12 @@ impl Faults {
     async fn damaged_copy(&self, round: usize) -> Result<(), String> {
         let folder = tempfile::tempdir().unwrap();
         let hub = Hub::start(HubConfig::default()).await.unwrap();
-        let identity = hub.create_device(&self.device).unwrap();
         let settings =
             ClientSettings { ca_pem: Some(hub.ca_pem().to_owned()), ..Default::default() };
         let client = Client::new(hub.service_connection_string(), settings).unwrap();
         let random = u64::try_from(round).unwrap().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 16;
         let site = self.site.damaged_copy(folder.path(), &hub, random);
-        let mut host = site.start(&identity);
+        let mut host = site.start();
         let answered = self
             .until(&client, "ask", |status, answer| status == 200 && answer["first"] == "one")
             .await;

@@ -10,13 +10,24 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use hub::Hub;
 use protocol::connection_string::DeviceConnectionString;
+use protocol::provisioning::enrollment::{Attestation, Enrollment};
+use protocol::sas::Key;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
+
+/// The way in which the device signs in.
+pub(crate) enum SignIn {
+    /// A key, whose tokens have this lifetime as in host.toml.
+    Key { identity: DeviceConnectionString, token_lifetime: String },
+    /// Certificates that the hub issues, after a registration with a key.
+    Issued { id_scope: String, key: Key },
+}
 
 /// A folder with a configuration and its plugins: `tells` carries the load, `swaps` alternates
 /// between two versions, and `swells` sends more than fits in a packet.
 pub(crate) struct Site {
     folder: PathBuf,
+    sign_in: SignIn,
     /// The text of the configuration.
     toml: String,
     program: PathBuf,
@@ -40,6 +51,54 @@ pub(crate) struct LogCounts {
     pub(crate) dropped_reports: AtomicU64,
     /// Corrupt files that the host detected.
     pub(crate) corrupt: AtomicU64,
+    /// Renewals of the token or of the certificate.
+    pub(crate) renewals: AtomicU64,
+}
+
+impl SignIn {
+    /// Registers the device at the hub, with a key.
+    pub(crate) fn with_key(hub: &Hub, token_lifetime: &str) -> SignIn {
+        let identity = hub.create_device(&rig::DEVICE.parse().unwrap()).unwrap();
+        SignIn::Key { identity, token_lifetime: token_lifetime.to_owned() }
+    }
+
+    /// Enrolls the device, to which the hub then issues certificates.
+    pub(crate) fn with_issued_certificates(hub: &Hub) -> SignIn {
+        let key = Key::from_bytes(&[7; 32]).unwrap();
+        let enrollment = Enrollment {
+            registration_id: Some(rig::DEVICE.to_owned()),
+            attestation: Attestation::symmetric_key(Some(key.to_base64()), None),
+            credential_policy_name: Some("default".to_owned()),
+            ..Enrollment::default()
+        };
+        hub.provisioning().create_enrollment(enrollment).unwrap();
+        SignIn::Issued { id_scope: hub.provisioning().id_scope().to_string(), key }
+    }
+
+    /// Returns the settings of the connection. Those of `[hub]` come last.
+    fn settings(&self, port: u16) -> String {
+        match self {
+            SignIn::Key { token_lifetime, .. } => {
+                format!("[hub]\nport = {port}\ntoken_lifetime = \"{token_lifetime}\"\n")
+            }
+            // The port of the hub is part of the assignment.
+            SignIn::Issued { id_scope, .. } => format!(
+                "[provisioning]\nendpoint = \"localhost:{port}\"\nid_scope = \"{id_scope}\"\n\
+                 registration_id = \"{}\"\n[provisioning.issued_certificate]\n[hub]\n",
+                rig::DEVICE
+            ),
+        }
+    }
+
+    /// Returns the environment variable with the secret.
+    fn variable(&self) -> (&'static str, String) {
+        match self {
+            SignIn::Key { identity, .. } => {
+                ("IOTHUB_DEVICE_CONNECTION_STRING", identity.to_text_with_key())
+            }
+            SignIn::Issued { key, .. } => ("IOTHUB_PROVISIONING_KEY", key.to_base64()),
+        }
+    }
 }
 
 impl Site {
@@ -47,7 +106,7 @@ impl Site {
     pub(crate) fn new(
         folder: &Path,
         hub: &Hub,
-        token_lifetime: &str,
+        sign_in: SignIn,
         program: PathBuf,
         log: String,
         faketime: Option<PathBuf>,
@@ -55,8 +114,7 @@ impl Site {
         let tells = fixtures::write("tells.wat", folder);
         let swells = fixtures::write("swells.wat", folder);
         let toml = format!(
-            "[hub]\nport = {}\nca_file = \"ca.pem\"\nkeep_alive = \"4s\"\n\
-             token_lifetime = \"{token_lifetime}\"\n\
+            "{}ca_file = \"ca.pem\"\nkeep_alive = \"4s\"\n\
              [host]\ndata = \"data\"\ncompile_cache = \"cache\"\n\
              commits_per_minute = 100_000\nplugin_commits_per_minute = 100_000\n\
              [host.telemetry]\nwhen_full = \"refuse\"\n\
@@ -64,9 +122,9 @@ impl Site {
              limits.calls_at_once = 1000\nlimits.jobs = 1000\n\
              [plugins.swells]\nfile = {swells:?}\nmethods = [\"answer\", \"message\", \"report\"]\n\
              [plugins.swaps]\nfile = \"swaps.wasm\"\nmethods = [\"ask\"]\n",
-            hub.mqtt_port(),
+            sign_in.settings(hub.mqtt_port()),
         );
-        let site = Site { folder: folder.to_owned(), toml, program, log, faketime };
+        let site = Site { folder: folder.to_owned(), sign_in, toml, program, log, faketime };
         fs::write(folder.join("ca.pem"), hub.ca_pem()).unwrap();
         fs::write(site.host_toml(), &site.toml).unwrap();
         site.swap("version-one.wat");
@@ -76,7 +134,8 @@ impl Site {
 
     /// Copies the journal and the compile cache into another folder and damages the copies.
     pub(crate) fn damaged_copy(&self, folder: &Path, hub: &Hub, random: u64) -> Site {
-        let copy = Site::new(folder, hub, "1h", self.program.clone(), "warn".into(), None);
+        let sign_in = SignIn::with_key(hub, "1h");
+        let copy = Site::new(folder, hub, sign_in, self.program.clone(), "warn".into(), None);
         for name in ["data", "cache"] {
             fs::DirBuilder::new().mode(0o700).create(folder.join(name)).unwrap();
         }
@@ -93,12 +152,13 @@ impl Site {
     }
 
     /// Starts the host.
-    pub(crate) fn start(&self, identity: &DeviceConnectionString) -> Running {
+    pub(crate) fn start(&self) -> Running {
+        let (variable, secret) = self.sign_in.variable();
         let mut command = Command::new(&self.program);
         command
             .args(["run", "--json-logs", "--log", &self.log, "--config", "host.toml"])
             .current_dir(&self.folder)
-            .env("IOTHUB_DEVICE_CONNECTION_STRING", identity.to_text_with_key())
+            .env(variable, secret)
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         if let Some(library) = &self.faketime {
@@ -192,6 +252,8 @@ impl LogCounts {
             || message.starts_with("cached code rejected")
         {
             &self.corrupt
+        } else if message == "certificate renewed" || message == "token renewed" {
+            &self.renewals
         } else {
             return println!("host: {line}");
         };

@@ -54,6 +54,7 @@ pub(super) const PACKAGES: &[Package] = &[
             "json",
             "oci",
             "plugin",
+            "program",
             "protocol",
             "service",
             "trust",
