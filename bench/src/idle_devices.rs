@@ -13,7 +13,9 @@ use protocol::registry::DeviceIdentity;
 use protocol::topic::Filter;
 use protocol::user_name::{API_VERSION, UserName};
 use rumqttc::v5::mqttbytes as mqttbytes5;
-use rumqttc::{Connect, Login, Packet, QoS, Subscribe, SubscribeFilter, mqttbytes};
+use rumqttc::{
+    Connect, ConnectReturnCode, Login, Packet, QoS, Subscribe, SubscribeFilter, mqttbytes,
+};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -25,6 +27,9 @@ use crate::hub::Hub;
 
 /// The number of devices that connect at the same time.
 const AT_ONCE: usize = 32;
+
+/// The keep-alive of the devices, which send no pings. It is longer than a measurement.
+const KEEP_ALIVE_SECONDS: u16 = 1100;
 
 /// Registers and connects devices, which all have the same certificate. Returns their sockets.
 pub(crate) async fn connect(
@@ -71,7 +76,7 @@ async fn classic(
     };
     let mut connect = Connect::new(user.client_id());
     connect.login = Some(Login::new(user.to_string(), ""));
-    connect.clean_session = false;
+    (connect.clean_session, connect.keep_alive) = (false, KEEP_ALIVE_SECONDS);
     let filters = [Filter::Methods, Filter::TwinAnswers, Filter::Desired];
     let filters = filters.map(|it| SubscribeFilter::new(it.to_string(), QoS::AtLeastOnce));
     let mut subscribe = Subscribe::new_many(filters);
@@ -81,10 +86,14 @@ async fn classic(
         packet.write(&mut bytes, usize::MAX)?;
     }
     stream.write_all(&bytes).await?;
+    stream.flush().await?;
     bytes.clear();
     loop {
         match Packet::read(&mut bytes, usize::MAX) {
             Ok(Packet::SubAck(_)) => return Ok(stream),
+            Ok(Packet::ConnAck(ack)) if ack.code != ConnectReturnCode::Success => {
+                bail!("{device} is refused: {:?}", ack.code)
+            }
             Ok(_) => {}
             Err(mqttbytes::Error::InsufficientBytes(_)) => more(&mut stream, &mut bytes).await?,
             Err(error) => bail!(error),
@@ -102,7 +111,7 @@ async fn mqtt5(
     };
     let nonce = CorrelationId::from([1; 16]);
     let connect = Connect {
-        keep_alive: 60,
+        keep_alive: KEEP_ALIVE_SECONDS,
         client_id: device.to_string(),
         clean_start: false,
         properties: Some(ConnectProperties {
@@ -134,11 +143,15 @@ async fn mqtt5(
         packet.write(&mut bytes, None)?;
     }
     stream.write_all(&bytes).await?;
+    stream.flush().await?;
     bytes.clear();
     loop {
         match Packet::read(&mut bytes, None) {
             // The answer to the birth is the only message.
             Ok(Packet::Publish(_)) => return Ok(stream),
+            Ok(Packet::ConnAck(ack)) if ack.code != mqttbytes5::v5::ConnectReturnCode::Success => {
+                bail!("{device} is refused: {:?}", ack.code)
+            }
             Ok(Packet::Disconnect(disconnect)) => bail!("{:?}", disconnect.reason_code),
             Ok(_) => {}
             Err(mqttbytes5::Error::InsufficientBytes(_)) => more(&mut stream, &mut bytes).await?,
