@@ -17,7 +17,7 @@ mod twins;
 
 use protocol::id::DeviceId;
 use protocol::mqtt5::{
-    Birth, BirthAck, CorrelationId, Direction, Message as _, MessageType, ReasonCode,
+    Birth, BirthAck, CorrelationId, Direction, Feature, Message as _, MessageType, ReasonCode,
     TYPE_PROPERTY, Topic,
 };
 use rumqttc::v5::mqttbytes::QoS;
@@ -74,6 +74,8 @@ pub(super) struct Mqtt5Connection {
 /// The state of a connection with the profile.
 pub(super) struct Translator {
     connection: Mqtt5Connection,
+    /// The topics of the hub's messages.
+    topics: [(Feature, String); 3],
     /// The SUBSCRIBE of the session: its id and its number of filters.
     subscribing: Option<(u16, usize)>,
     admitted: bool,
@@ -92,8 +94,14 @@ impl Translator {
         if !connection.session_present {
             connection.methods.lock().forget();
         }
+        let topic = |feature| {
+            let (device, direction) = (connection.device.clone(), Direction::ToDevice);
+            (feature, Topic { device, direction, feature }.to_string())
+        };
+        let topics = [Feature::Presence, Feature::Twin, Feature::Methods].map(topic);
         Translator {
             connection,
+            topics,
             subscribing: None,
             admitted: false,
             twins: Twins::default(),
@@ -247,12 +255,11 @@ impl Translator {
 
     /// Returns `true` if a message of this type can arrive on this topic.
     fn is_own_topic(&self, topic: &[u8], kind: MessageType) -> bool {
-        let topic = std::str::from_utf8(topic).ok().and_then(|text| text.parse::<Topic>().ok());
-        topic.is_some_and(|topic| {
-            topic.device == self.connection.device
-                && topic.direction == Direction::ToDevice
-                && topic.feature == kind.feature()
-        })
+        kind.direction() == Direction::ToDevice
+            && self
+                .topics
+                .iter()
+                .any(|(feature, own)| *feature == kind.feature() && own.as_bytes() == topic)
     }
 }
 

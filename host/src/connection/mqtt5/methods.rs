@@ -50,6 +50,9 @@ pub(super) enum MethodStep {
 pub(in crate::connection) struct ReadyMethods {
     admission: Arc<dyn Admission>,
     ready: HashMap<CorrelationId, Ready>,
+    /// A time before which no ready id has to be abandoned; `None` if there is none. It may be
+    /// that of an id that was used since.
+    earliest: Option<Instant>,
     executed: ExecutedMethods,
     next_id: u64,
 }
@@ -70,7 +73,7 @@ struct Ready {
 impl ReadyMethods {
     pub(in crate::connection) fn new(admission: Arc<dyn Admission>) -> ReadyMethods {
         let executed = ExecutedMethods::default();
-        ReadyMethods { admission, ready: HashMap::new(), executed, next_id: 0 }
+        ReadyMethods { admission, ready: HashMap::new(), earliest: None, executed, next_id: 0 }
     }
 
     /// Answers a probe that is of use for `expiry` seconds; without a limit if there is none.
@@ -108,6 +111,7 @@ impl ReadyMethods {
                 let call = Some(call);
                 let ready = Ready { id, method, call, connection, response, least, until };
                 self.ready.insert(request_id, ready);
+                self.earliest = Some(self.earliest.map_or(until, |earliest| earliest.min(until)));
                 ProbeAck::Ready(id)
             }
             Err(reason) => {
@@ -183,19 +187,24 @@ impl ReadyMethods {
 
     /// Removes the ready ids whose time is over.
     pub(super) fn abandoned(&mut self, now: Instant) -> Vec<MethodStep> {
+        if self.earliest.is_none_or(|earliest| earliest > now) {
+            return Vec::new();
+        }
         let expired = self.ready.extract_if(|_, ready| ready.until <= now);
         let reason = AbandonReason::ReadyWaitTimeout;
-        expired
+        let abandoned = expired
             .map(|(request_id, ready)| {
                 let abandon = Abandon { ready_id: ready.id, reason };
                 MethodStep::Abandon(request_id, abandon, ready.response)
             })
-            .collect()
+            .collect();
+        self.earliest = self.ready.values().map(|ready| ready.until).min();
+        abandoned
     }
 
-    /// Returns the time at which a ready id has to be abandoned.
+    /// Returns the time of the next call of [`ReadyMethods::abandoned`], if one is needed.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
-        self.ready.values().map(|ready| ready.until).min()
+        self.earliest.filter(|_| !self.ready.is_empty())
     }
 
     /// Returns the reserved calls of a connection that has ended, since a hub rarely delivers an

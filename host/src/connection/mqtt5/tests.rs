@@ -7,7 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use protocol::id::MethodName;
 use protocol::mqtt5::{
-    DesiredUpdate, Feature, Message, PatchOutcome, Rejection, ReportedPatch, ReportedPatchResponse,
+    DesiredUpdate, Message, PatchOutcome, Rejection, ReportedPatch, ReportedPatchResponse,
 };
 use rumqttc::v5::mqttbytes::v5::PublishProperties;
 use rumqttc::{Publish, SubscribeFilter};
