@@ -13,6 +13,7 @@ mod drive;
 mod health;
 mod labels;
 mod percent;
+mod running;
 mod start;
 mod wave_target;
 
@@ -24,9 +25,10 @@ use protocol::id::ConfigurationId;
 use serde_json::{Map, Value, json};
 
 use crate::ServiceError;
-pub use drive::{RolloutEvent, RolloutOutcome, drive, failures, go_back, measure};
+pub use drive::{RolloutEvent, RolloutOutcome, drive, failures, go_back, measure, take_back};
 pub use health::{Verdict, WaveHealth};
 pub use percent::{Percent, PercentError};
+pub use running::{RunningVersion, running};
 pub use start::{forget_earlier, start};
 pub use wave_target::{DeviceRange, WaveTarget, WaveTargetError};
 

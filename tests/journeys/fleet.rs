@@ -1,10 +1,10 @@
 //! Plugins that the cloud names in the desired properties.
 
-use fixtures::Publisher;
+use fixtures::{Publisher, Registry};
 use oci::Digest;
 use oci::artifact::Metadata;
 use protocol::id::DeviceId;
-use rig::{Registry, Rig, Running, Service, set, until};
+use rig::{Rig, Running, Service, Settings, set, until};
 use serde_json::{Value, json};
 
 mod broken;
@@ -13,24 +13,31 @@ mod broken;
 struct Fleet {
     rig: Running,
     publisher: Publisher,
-    _registry: Registry,
+    registry: Registry,
 }
 
 impl Fleet {
     async fn start() -> Fleet {
+        Fleet::start_with(|host| (host.to_owned(), Settings::default())).await
+    }
+
+    /// Starts a device. `settings` gets the host of the running registry, and returns that in
+    /// the names of images and further settings.
+    async fn start_with(settings: impl FnOnce(&str) -> (String, Settings)) -> Fleet {
         let registry = Registry::start().await;
         let host = registry.host();
-        let settings = [
+        let (name, settings) = settings(&host);
+        let settings = settings.and([
             set("host.registry.plain_http", vec![host.as_str()]),
             set("host.registry.spread", "0s"),
             set("host.trust.keys", vec!["publisher.pem"]),
-            set("fleet.images", vec![format!("{host}/plugins/*")]),
-        ];
+            set("fleet.images", vec![format!("{name}/plugins/*")]),
+        ]);
         let mut rig = Rig::new().host(settings).start().await;
-        let publisher = Publisher::new(rig.directory(), &host);
+        let publisher = Publisher::new(rig.directory(), &name);
         registry.serve(publisher.directory());
         rig.start_host().await;
-        Fleet { rig, publisher, _registry: registry }
+        Fleet { rig, publisher, registry }
     }
 
     async fn desire(&self, entry: Value) {

@@ -129,6 +129,28 @@ async fn a_rollout_continues_at_any_desk_where_another_one_left_it() {
 }
 
 #[tokio::test]
+async fn the_versions_that_devices_run_are_counted_before_a_rollout() {
+    let rig = rig().await;
+    let client = &rig.service.client;
+    let digest = |digit: &str| format!("sha256:{}", digit.repeat(64));
+    let report = json!({"state": "refused", "digest": digest("b"), "runningDigest": digest("a"),
+        "capabilities": ["power", "http"]});
+    rig.service.call("report", json!({"plugins": {"reboot": report}})).await.unwrap();
+    let versions = until("the report arrives", || async {
+        let versions = rollout::running(client, &plan("c")).await.unwrap();
+        (versions.len() == 2).then_some(versions)
+    })
+    .await;
+    let [none, running] = &versions[..] else { panic!("{versions:?}") };
+    assert_eq!((none.devices, none.digest.as_deref()), (2, None));
+    assert_eq!((running.devices, running.digest.clone()), (1, Some(digest("a"))));
+    assert_eq!(running.capabilities.iter().collect::<Vec<_>>(), ["http", "power"]);
+    let nobody = RolloutPlan { target: "tags.none = 1".to_owned(), ..plan("c") };
+    let nobody = rollout::running(client, &nobody).await;
+    assert!(matches!(nobody, Err(RolloutError::NoDevices(_))), "{nobody:?}");
+}
+
+#[tokio::test]
 async fn a_connected_device_gets_each_change_of_its_configurations() {
     let rig = Rig::new().plugin("asks.wat", ()).start().await;
     let client = &rig.service.client;

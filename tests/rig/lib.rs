@@ -23,7 +23,6 @@
 mod certificate;
 mod guest;
 mod program;
-mod registry;
 mod relay;
 mod running;
 mod settings;
@@ -37,7 +36,6 @@ use tempfile::TempDir;
 pub use certificate::{CertificateFiles, SignedBy};
 pub use guest::{real_reboot_component, reboot_component};
 pub use program::host_program;
-pub use registry::Registry;
 pub use running::{Running, Service};
 pub use settings::{Setting, Settings, config, deadline, set};
 pub use wait::{TIMEOUT, until, within};

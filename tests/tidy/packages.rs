@@ -32,7 +32,7 @@ pub(super) const PACKAGES: &[Package] = &[
     Package { folder: "plugin/fixtures", below: &["oci"] },
     Package { folder: "host", below: &["json", "oci", "plugin", "program", "protocol", "trust"] },
     Package { folder: "hub", below: &["json", "program", "protocol", "trust"] },
-    Package { folder: "service", below: &["json", "program", "protocol", "trust"] },
+    Package { folder: "service", below: &["json", "oci", "program", "protocol", "trust"] },
     Package {
         folder: "behaviour",
         below: &["json", "oci", "plugin", "program", "protocol", "trust"],

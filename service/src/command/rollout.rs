@@ -15,16 +15,19 @@ use super::input;
 use super::show::OutputFormat;
 use crate::command_error::{CommandError, FailureKind, usage};
 use crate::known_ids;
-use image::image;
+use image::{ImageOptions, image};
+use preview::Preview;
 use screen::Screen;
 
 mod image;
+mod preview;
 mod screen;
+mod status;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   behaviour-service rollout start --plugin reboot --image registry.example/reboot@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef --method rebootDevice --target \"tags.site = 'north'\" --waves 1%,10%,50%,100% --healthy 99% --pause 10m
-  behaviour-service rollout status reboot
+  behaviour-service rollout status reboot --watch
   behaviour-service rollout pause reboot
   behaviour-service rollout resume reboot
   behaviour-service rollout back reboot";
@@ -34,11 +37,7 @@ pub(crate) enum RolloutCommand {
     /// Roll a plugin out in waves, and stop by itself if too many devices fail
     Start(Box<StartArguments>),
     /// Print the rollouts and the health of their devices, the newest last
-    Status {
-        /// The plugin; all by default
-        #[arg(add = candidates(known_ids::of_rollouts))]
-        plugin: Option<String>,
-    },
+    Status(status::StatusArguments),
     /// Begin no further wave for now
     Pause(Selection),
     /// Continue a rollout that is paused or stopped, or whose command was interrupted
@@ -69,7 +68,7 @@ pub(crate) struct StartArguments {
     plugin: String,
     /// The image with its digest: REGISTRY/REPOSITORY@sha256:…
     #[arg(long, value_name = "REF", value_parser = image)]
-    image: String,
+    image: oci::Reference,
     /// Condition on deviceId, tags and properties.reported
     #[arg(long, default_value = "*", value_name = "CONDITION")]
     target: String,
@@ -103,8 +102,13 @@ pub(crate) struct StartArguments {
     /// Key of plugins in the desired and reported properties
     #[arg(long, default_value = "plugins", value_name = "KEY")]
     key: String,
+    /// Start although the image is unsigned, unreadable from here, older, or more capable
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     watching: Watching,
+    #[command(flatten)]
+    image_options: ImageOptions,
 }
 
 // Without a doc comment, which would become the description of the command.
@@ -139,24 +143,14 @@ pub(super) async fn run(
     let mut screen = Screen::new(show);
     match command {
         RolloutCommand::Start(arguments) => {
-            let watching = Watching { ..arguments.watching };
-            let rollout = rollout::start(client, arguments.plan()?).await?;
+            let (plan, image) = (arguments.plan()?, &arguments.image);
+            let preview = Preview::read(client, image, &plan, &arguments.image_options).await?;
+            preview.show(show, arguments.yes)?;
+            let rollout = rollout::start(client, plan).await?;
             screen.started(&rollout);
-            drive(client, rollout, &watching, screen).await
+            drive(client, rollout, &arguments.watching, screen).await
         }
-        RolloutCommand::Status { plugin } => {
-            let all = Rollout::all(client.configurations().await?);
-            let is_wanted = |name: &str| plugin.as_deref().is_none_or(|plugin| plugin == name);
-            for rollout in all.iter().filter(|rollout| is_wanted(&rollout.plugin)) {
-                let health = rollout::measure(client, rollout).await?;
-                let failures = match health.failed {
-                    0 => Vec::new(),
-                    _ => rollout::failures(client, rollout).await?,
-                };
-                screen.status(rollout, &health, &failures);
-            }
-            Ok(())
-        }
+        RolloutCommand::Status(arguments) => arguments.run(client, &screen).await,
         RolloutCommand::Pause(selection) => {
             set(client, &selection, RolloutState::Paused, screen).await
         }
@@ -181,6 +175,10 @@ pub(super) async fn run(
         }
         RolloutCommand::Back { selection, watching } => {
             let rollout = selection.find(client).await?;
+            if watching.no_wait {
+                screen.ended(&rollout::take_back(client, rollout).await?);
+                return Ok(());
+            }
             let progress = Progress::new("the devices go back");
             let on_wait = |left| progress.set(&format!("{left} devices go back"));
             let back = rollout::go_back(client, rollout, watching.poll, on_wait).await?;
@@ -197,7 +195,7 @@ impl StartArguments {
         if !ascending || self.waves.last() != Some(&Percent::ALL) {
             return Err(usage("--waves is not an ascending list that ends with 100%"));
         }
-        let mut entry = Map::from_iter([("image".to_owned(), json!(self.image))]);
+        let mut entry = Map::from_iter([("image".to_owned(), json!(self.image.to_string()))]);
         let mut add = |name: &str, value: Value| drop(entry.insert(name.to_owned(), value));
         if !self.methods.is_empty() {
             add("methods", json!(self.methods));

@@ -95,7 +95,7 @@ pub async fn measure(client: &Client, rollout: &Rollout) -> Result<WaveHealth, S
     if rollout.condition().is_empty() {
         return Ok(health);
     }
-    let report = report(rollout);
+    let report = report(&rollout.key, &rollout.plugin);
     let text = format!(
         "SELECT COUNT() AS devices, connectionState, {report}.state, {report}.digest FROM \
          devices{} GROUP BY connectionState, {report}.state, {report}.digest",
@@ -118,7 +118,7 @@ pub async fn failures(
     if rollout.condition().is_empty() {
         return Ok(Vec::new());
     }
-    let report = report(rollout);
+    let report = report(&rollout.key, &rollout.plugin);
     let text = format!(
         "SELECT deviceId, {report}.reason, {report}.message FROM devices WHERE {report}.digest = \
          '{}' AND ({report}.state = 'refused' OR {report}.state = 'rolled-back')",
@@ -137,18 +137,24 @@ pub async fn failures(
     Ok(page.iter().map(failure).collect())
 }
 
-/// Takes a rollout back from all devices, and waits until the hub has changed their twins.
-/// `on_wait` is called with the number of devices left.
-pub async fn go_back(
-    client: &Client,
-    mut rollout: Rollout,
-    poll: Duration,
-    mut on_wait: impl FnMut(u64),
-) -> Result<Rollout, ServiceError> {
+/// Takes a rollout back from all devices. The hub changes their twins afterwards.
+pub async fn take_back(client: &Client, mut rollout: Rollout) -> Result<Rollout, ServiceError> {
     if rollout.state != RolloutState::Back {
         rollout.take_back();
         client.write_configuration(&rollout.to_configuration()).await?;
     }
+    Ok(rollout)
+}
+
+/// Takes a rollout back from all devices, and waits until the hub has changed their twins.
+/// `on_wait` is called with the number of devices left.
+pub async fn go_back(
+    client: &Client,
+    rollout: Rollout,
+    poll: Duration,
+    mut on_wait: impl FnMut(u64),
+) -> Result<Rollout, ServiceError> {
+    let rollout = take_back(client, rollout).await?;
     let id = rollout.id();
     let text = format!(
         "SELECT COUNT() AS devices FROM devices WHERE IS_DEFINED(configurations.[[{id}]].status)"
@@ -165,18 +171,18 @@ pub async fn go_back(
 }
 
 /// Returns the path of the plugin's report.
-fn report(rollout: &Rollout) -> String {
-    format!("properties.reported.[[{}]].[[{}]]", rollout.key, rollout.plugin)
+pub(super) fn report(key: &str, plugin: &str) -> String {
+    format!("properties.reported.[[{key}]].[[{plugin}]]")
 }
 
-fn clause(condition: &str) -> String {
+pub(super) fn clause(condition: &str) -> String {
     match condition {
         "*" => String::new(),
         condition => format!(" WHERE {condition}"),
     }
 }
 
-async fn rows(client: &Client, text: &str) -> Result<Vec<Value>, ServiceError> {
+pub(super) async fn rows(client: &Client, text: &str) -> Result<Vec<Value>, ServiceError> {
     let mut query = client.query(text, Some(1000));
     let mut rows = Vec::new();
     while let Some(page) = query.next_page().await? {

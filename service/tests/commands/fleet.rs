@@ -1,10 +1,15 @@
 //! The commands for many devices: configurations, jobs and rollouts.
 
+use fixtures::{Publisher, Registry};
+use oci::Digest;
+use oci::artifact::Metadata;
 use serde_json::{Value, json};
 
+use super::watching::Watching;
 use super::{Rig, check};
 
-const IMAGE: &str = "registry.example/reboot@sha256:\
+/// An image that nothing serves.
+const IMAGE: &str = "127.0.0.1:1/reboot@sha256:\
                      0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 async fn rig(devices: usize) -> Rig {
@@ -78,11 +83,19 @@ async fn a_job_waits_for_its_devices_and_names_those_that_failed() {
 async fn a_rollout_is_started_paused_aborted_and_taken_back() {
     let rig = rig(100).await;
     let start = |extra: &[&str]| {
-        let arguments = ["rollout", "start", "--plugin", "reboot", "--image", IMAGE, "--no-wait"];
+        let arguments =
+            ["rollout", "start", "--plugin", "reboot", "--image", IMAGE, "--no-wait", "--yes"];
         rig.run(&[&["--json"], &arguments[..], extra].concat())
     };
     let started = start(&["--waves", "10%,100%", "--method", "rebootDevice"]);
-    let event: Value = serde_json::from_slice(&started.stdout).unwrap();
+    let events = String::from_utf8(started.stdout).unwrap();
+    let (preview, event) = events.split_once('\n').unwrap();
+    let preview: Value = serde_json::from_str(preview).unwrap();
+    assert_eq!(
+        (&preview["event"], &preview["signature"]["state"]),
+        (&json!("preview"), &json!("unknown"))
+    );
+    let event: Value = serde_json::from_str(event).unwrap();
     assert_eq!((&event["event"], &event["id"]), (&json!("started"), &json!("rollout-reboot-1")));
     let written = rig.json(&["configurations", "show", "rollout-reboot-1"]);
     let content = &written["content"]["deviceContent"]["properties.desired.plugins.reboot"];
@@ -95,9 +108,11 @@ async fn a_rollout_is_started_paused_aborted_and_taken_back() {
 
     let again = start(&[]);
     assert_eq!(again.status.code(), Some(1));
-    for (command, state) in [("pause", "paused"), ("abort", "aborted"), ("back", "back")] {
+    for (command, state) in [("pause", "paused"), ("abort", "aborted")] {
         assert_eq!(rig.json(&["rollout", command, "reboot"])["state"], state);
     }
+    assert_eq!(rig.json(&["rollout", "back", "reboot", "--no-wait"])["state"], "back");
+    assert_eq!(rig.json(&["rollout", "back", "reboot"])["state"], "back");
     let ended = rig.run(&["rollout", "resume", "reboot"]);
     check(&ended, 1, "error: rollout `rollout-reboot-1` is back\n");
     let none = rig.run(&["rollout", "pause", "other"]);
@@ -108,4 +123,85 @@ async fn a_rollout_is_started_paused_aborted_and_taken_back() {
     assert_eq!(waves.status.code(), Some(2));
     let nobody = start(&["--target", "tags.none = 1"]);
     assert_eq!(nobody.status.code(), Some(4));
+}
+
+/// A hub with a device, and a registry of the plugin `p`.
+struct Desk {
+    rig: Rig,
+    folder: tempfile::TempDir,
+    publisher: Publisher,
+    _registry: Registry,
+}
+
+impl Desk {
+    async fn start() -> Desk {
+        let (rig, registry) = (rig(1).await, Registry::start().await);
+        let folder = tempfile::tempdir().unwrap();
+        let publisher = Publisher::new(folder.path(), &registry.host());
+        registry.serve(publisher.directory());
+        Desk { rig, folder, publisher, _registry: registry }
+    }
+
+    /// Runs `rollout start`. Returns the exit code and standard error.
+    fn start_rollout(&self, digest: &Digest, more: &[&str]) -> (Option<i32>, String) {
+        let image = self.publisher.image(digest);
+        let arguments =
+            ["rollout", "start", "--plugin", "p", "--plain-http", "--no-wait", "--image", &image];
+        let output = self.rig.run(&[&arguments, more].concat());
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_shows_its_image_and_begins_only_with_a_signature_or_a_yes() {
+    let desk = Desk::start().await;
+    let metadata = Metadata {
+        release: 6,
+        capabilities: vec!["power".to_owned()],
+        version: Some("1.2.3".to_owned()),
+        ..Metadata::default()
+    };
+    let unsigned = desk.publisher.publish_unsigned("version-one.wat", &metadata).await;
+    let (code, stderr) = desk.start_rollout(&unsigned, &[]);
+    let error = "error: not started: the image has no signature, which devices require by default\n\
+                 hint: add --yes to roll out nevertheless\n";
+    assert!(stderr.ends_with(error), "{stderr}");
+    assert_eq!(code, Some(2));
+
+    let signed = desk.publisher.publish("version-two.wat", &metadata).await;
+    let stranger = tempfile::tempdir().unwrap();
+    let _ = Publisher::new(stranger.path(), "other.example");
+    let stranger = stranger.path().join("publisher.pem");
+    // A yes does not count against the keys on the command line.
+    let more = ["--signed-by", stranger.to_str().unwrap(), "--yes"];
+    let (code, stderr) = desk.start_rollout(&signed, &more);
+    assert!(stderr.contains("is not signed by a trusted key"), "{stderr}");
+    assert_eq!(code, Some(1));
+    assert_eq!(desk.rig.text(&["rollout", "status"]), "");
+
+    let key = desk.folder.path().join("publisher.pem");
+    let (code, stderr) = desk.start_rollout(&signed, &["--signed-by", key.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{stderr}");
+    for line in [
+        "signature     valid, by the key ",
+        "release       6, version 1.2.3\n",
+        "capabilities  power\n",
+        "instead of    no version on 1 device\n",
+    ] {
+        assert!(stderr.contains(line), "no `{line}` in {stderr}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watched_status_is_printed_again_when_it_changes() {
+    let desk = Desk::start().await;
+    let digest = desk.publisher.publish("version-one.wat", &Metadata::default()).await;
+    let (code, stderr) = desk.start_rollout(&digest, &[]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let arguments = ["--json", "rollout", "status", "p", "--watch", "--poll", "100ms"];
+    let mut watching = Watching::start(&desk.rig, &arguments);
+    let first = watching.json();
+    assert_eq!((&first["state"], &first["health"]["active"]), (&json!("running"), &json!(0)));
+    desk.rig.text(&["rollout", "pause", "p"]);
+    assert_eq!(watching.json()["state"], "paused");
 }

@@ -29,14 +29,14 @@ async fn messages_are_watched_until_the_hub_ends_the_stream() {
     assert!(notes.next().unwrap().unwrap().starts_with("error: hub `localhost:"));
 }
 
-/// A running `twin watch`, which is killed at the end of the test.
-struct Watching {
+/// A running command that watches, which is killed at the end of the test.
+pub(super) struct Watching {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Watching {
-    fn start(rig: &Rig, arguments: &[&str]) -> Watching {
+    pub(super) fn start(rig: &Rig, arguments: &[&str]) -> Watching {
         let mut program = Command::new(env!("CARGO_BIN_EXE_behaviour-service"));
         program
             .args(arguments)
@@ -48,7 +48,7 @@ impl Watching {
         Watching { child, lines }
     }
 
-    fn json(&mut self) -> Value {
+    pub(super) fn json(&mut self) -> Value {
         serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap()
     }
 }
