@@ -1,15 +1,15 @@
-//! Store of fetched components, addressed by their digests.
+//! Store of fetched components, manifests and signatures, addressed by digests.
 //!
-//! The directory `content` in the data directory contains a file for each component. A file
+//! The directory `content` in the data directory contains a file for each of them. A file
 //! appears under its name only when it is complete: it is written beside it, hashed, synced and
 //! renamed, and the directory is synced. So after a loss of power, a file is whole or missing. It
 //! is hashed again whenever it is read, because disks forget and administrators make mistakes.
 //!
-//! `fleet` decides which components are needed. The others are removed, the oldest first, when
+//! `fleet` decides which digests are needed. The other files are removed, the oldest first, when
 //! the store needs room.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,25 @@ use crate::atomic_file;
 /// Extension of a component that is being assembled.
 const PART: &str = "part";
 
-/// Store of components.
+/// Small content, which is fetched again if it is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CachedContent {
+    /// Manifest or index, addressed by its digest.
+    Manifest,
+    /// Signature, addressed by the digest of the image. The caller verifies it.
+    Signature,
+}
+
+impl CachedContent {
+    fn extension(self) -> &'static str {
+        match self {
+            CachedContent::Manifest => "json",
+            CachedContent::Signature => "signature",
+        }
+    }
+}
+
+/// Store of components, manifests and signatures.
 #[derive(Debug, Clone)]
 pub(crate) struct ContentStore {
     directory: PathBuf,
@@ -104,7 +122,7 @@ impl ContentStore {
         bytes: u64,
         needed: &BTreeSet<Digest>,
     ) -> Result<(), ContentError> {
-        self.make_room(bytes, self.part(digest), needed)?;
+        self.make_room(bytes, &self.part(digest), needed)?;
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -125,8 +143,7 @@ impl ContentStore {
             fs::remove_file(&part).map_err(failed(&part))?;
             return Err(ContentError::Digest { found, expected: *digest });
         }
-        fs::rename(&part, &path).map_err(failed(&path))?;
-        File::open(&self.directory).and_then(|it| it.sync_all()).map_err(failed(&self.directory))
+        atomic_file::put_in_place(&part, &path).map_err(failed(&path))
     }
 
     /// Adds a component. Blocks.
@@ -135,12 +152,42 @@ impl ContentStore {
         atomic_file::replace(&path, bytes).map_err(|source| ContentError::Io { path, source })
     }
 
-    /// Removes components that are not needed, and other parts than this one, the oldest first,
-    /// until `bytes` more fit. Also removes incomplete files of an interrupted host.
+    /// Returns the cached content of a digest. A corrupt manifest is removed. Blocks.
+    pub(crate) fn cached(&self, kind: CachedContent, digest: &Digest) -> Option<Vec<u8>> {
+        let path = self.cached_path(kind, digest);
+        let bytes = fs::read(&path).ok()?;
+        if kind == CachedContent::Manifest && Digest::of(&bytes) != *digest {
+            warn!(path = %path.display(), "corrupt manifest removed");
+            // A file that cannot be removed is replaced when the manifest has been fetched.
+            let _ = fs::remove_file(&path);
+            return None;
+        }
+        Some(bytes)
+    }
+
+    /// Caches content. `needed` are the digests whose files must not be removed. Blocks.
+    pub(crate) fn cache(
+        &self,
+        kind: CachedContent,
+        digest: &Digest,
+        bytes: &[u8],
+        needed: &BTreeSet<Digest>,
+    ) -> Result<(), ContentError> {
+        let path = self.cached_path(kind, digest);
+        self.make_room(bytes.len() as u64, &path, needed)?;
+        atomic_file::replace(&path, bytes).map_err(|source| ContentError::Io { path, source })
+    }
+
+    fn cached_path(&self, kind: CachedContent, digest: &Digest) -> PathBuf {
+        self.directory.join(digest.hex()).with_extension(kind.extension())
+    }
+
+    /// Removes files whose digests are not needed, the oldest first, until `bytes` more fit at
+    /// `target`. Also removes incomplete files of an interrupted host.
     fn make_room(
         &self,
         bytes: u64,
-        part: PathBuf,
+        target: &Path,
         needed: &BTreeSet<Digest>,
     ) -> Result<(), ContentError> {
         let failed = |source| ContentError::Io { path: self.directory.clone(), source };
@@ -149,7 +196,13 @@ impl ContentStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return self.check(bytes),
             Err(error) => return Err(failed(error)),
         };
-        let keep: BTreeSet<PathBuf> = needed.iter().map(|digest| self.path(digest)).collect();
+        let needed: BTreeSet<String> = needed.iter().map(Digest::hex).collect();
+        // The part of a needed component is left over: the component is there.
+        let is_needed = |path: &Path| {
+            let stem = path.file_stem().and_then(|stem| stem.to_str());
+            path.extension().is_none_or(|end| end != PART)
+                && stem.is_some_and(|stem| needed.contains(stem))
+        };
         let (mut used, mut removable) = (0, Vec::new());
         for entry in entries {
             let (path, metadata) =
@@ -159,11 +212,11 @@ impl ContentStore {
                 continue;
             }
             // Its bytes are a part of those to make room for.
-            if path == part {
+            if path == target {
                 continue;
             }
             used += metadata.len();
-            if !keep.contains(&path) {
+            if !is_needed(&path) {
                 let written = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
                 removable.push((written, path, metadata.len()));
             }
@@ -175,7 +228,7 @@ impl ContentStore {
             }
             fs::remove_file(&path).map_err(failed)?;
             used -= size;
-            info!(path = %path.display(), "component removed to make room");
+            info!(path = %path.display(), "content removed to make room");
         }
         self.check(used + bytes)
     }
@@ -246,5 +299,23 @@ mod tests {
         let error = put(&store, b"four", &[one, three]).unwrap_err();
         assert!(error.is_lack_of_room(), "{error}");
         assert!(store.has(&one) && store.has(&three));
+    }
+    #[test]
+    fn manifests_and_signatures_stay_as_long_as_their_digests_are_needed() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(&directory, 16);
+        let (manifest, image) = (Digest::of(b"{\"a\":1}"), Digest::of(b"image"));
+        let needed = BTreeSet::from([manifest]);
+        store.cache(CachedContent::Manifest, &manifest, b"{\"a\":1}", &needed).unwrap();
+        store.cache(CachedContent::Signature, &image, b"signed", &needed).unwrap();
+        assert_eq!(store.cached(CachedContent::Signature, &image).unwrap(), b"signed");
+
+        put(&store, b"component", &[manifest]).unwrap();
+        assert_eq!(store.cached(CachedContent::Signature, &image), None);
+        assert_eq!(store.cached(CachedContent::Manifest, &manifest).unwrap(), b"{\"a\":1}");
+
+        fs::write(store.cached_path(CachedContent::Manifest, &manifest), "{}").unwrap();
+        assert_eq!(store.cached(CachedContent::Manifest, &manifest), None);
+        assert!(!store.cached_path(CachedContent::Manifest, &manifest).exists());
     }
 }

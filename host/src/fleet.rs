@@ -10,11 +10,14 @@
 //! content store to an [`Installer`].
 
 mod activation;
+mod cached;
 mod failure;
 mod health;
 mod installer;
 mod places;
 mod planner;
+#[cfg(test)]
+mod power;
 mod record;
 mod report;
 mod reported;

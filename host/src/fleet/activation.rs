@@ -44,7 +44,7 @@ pub(crate) struct Site {
     pub(crate) router: Arc<Router>,
     pub(crate) changes: Changes,
     pub(crate) reported: Reported,
-    /// Components that must stay in the store.
+    /// Content that must stay in the store.
     pub(crate) needed: Mutex<BTreeSet<Digest>>,
 }
 
@@ -96,15 +96,17 @@ impl Activation<'_> {
     async fn fetch(&self) -> Result<Option<(Installed, PluginSection)>, Failure> {
         let supplies = &self.site.supplies;
         let image = self.wish.image();
-        let found = supplies.places.image(image).await?;
+        let needed = self.site.needed.lock().clone();
+        let found = supplies.places.image(image, &needed).await?;
         (self.progress)(ActivationProgress::Digest(found.pinned));
         if self.wish.digest().is_none() && self.running.is_some_and(|it| it.image == found.pinned) {
             return Ok(None);
         }
         (self.progress)(ActivationProgress::State(FleetState::Verifying));
         if supplies.needs_signature(self.wish) {
-            let bundles = supplies.places.bundles(image, &found.pinned).await?;
-            signature::verify(&bundles, &found.pinned, &supplies.keys).map_err(distrust)?;
+            let (places, keys) = (&supplies.places, &supplies.keys);
+            let bundles = places.bundles(image, found.pinned, keys, &needed).await?;
+            signature::verify(&bundles, &found.pinned, keys).map_err(distrust)?;
         }
         let metadata = Metadata::read(&found.manifest)
             .map_err(|error| Failure::refused("invalid-artifact", error))?;
@@ -130,6 +132,7 @@ impl Activation<'_> {
             entry: self.wish.entry(),
             is_local: !self.wish.is_cloud(),
             image: found.pinned,
+            manifest: Some(found.digest),
             component: layer.digest,
             release: metadata.release,
             is_proved: false,
@@ -179,7 +182,7 @@ impl Activation<'_> {
         blocking(move || store.commit(&digest)).await?.map_err(|error| not_stored(&error))
     }
 
-    /// FleetReports a change of the granted capabilities, and waits until the hub has received it.
+    /// Reports a change of the granted capabilities, and waits until the hub has received it.
     async fn announce(&self, section: &PluginSection) -> Result<(), Failure> {
         let before = self.site.router.table().slot(self.plugin).and_then(|slot| slot.view().active);
         let before = before.map(|version| version.loaded.settings.capabilities().clone());

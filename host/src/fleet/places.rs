@@ -1,20 +1,23 @@
-//! Places from which images are fetched: the offline directory, then the registries.
+//! Places from which images are fetched: the content store, the offline directory, then the
+//! registries.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oci::layout::Layout;
 use oci::referrers;
 use oci::registry::{Client, ClientSettings};
-use oci::signature::Bundle;
+use oci::signature::{self, Bundle, PublicKey};
 use oci::{Descriptor, Digest, Image, Reference, Source as _, SourceError, resolve};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 use tracing::{debug, warn};
 
+use super::cached::Cache;
 use super::failure::{Consequence, Failure};
+use crate::content::{CachedContent, ContentStore};
 
 /// Maximum number of remembered items.
 const MAX_REMEMBERED: usize = 256;
@@ -25,6 +28,7 @@ pub(crate) struct Places {
     /// that is plugged in later.
     directory: Option<PathBuf>,
     settings: ClientSettings,
+    cache: Cache,
     /// Client of registries, which is created for the first image that needs it.
     client: OnceCell<Client>,
     /// Fetched manifests and signatures; `None` to fetch them each time.
@@ -59,8 +63,13 @@ impl<T: Clone> Memory<T> {
 }
 
 impl Places {
-    pub(super) fn new(directory: Option<PathBuf>, settings: ClientSettings) -> Places {
-        Places { directory, settings, client: OnceCell::new(), images: None, signatures: None }
+    pub(super) fn new(
+        directory: Option<PathBuf>,
+        settings: ClientSettings,
+        store: ContentStore,
+    ) -> Places {
+        let (cache, client) = (Cache::new(store), OnceCell::new());
+        Places { directory, settings, cache, client, images: None, signatures: None }
     }
 
     /// Remembers fetched manifests and signatures by digest, for the many devices of one process.
@@ -69,36 +78,73 @@ impl Places {
         self.signatures = Some(Memory::default());
     }
 
-    /// Returns the image that a reference names.
-    pub(super) async fn image(&self, reference: &Reference) -> Result<Image, Failure> {
+    /// Returns the image that a reference names. `needed` is the content that must stay in the
+    /// store.
+    pub(super) async fn image(
+        &self,
+        reference: &Reference,
+        needed: &BTreeSet<Digest>,
+    ) -> Result<Image, Failure> {
         match (&self.images, reference.digest()) {
             (Some(memory), Some(digest)) => {
-                memory.get(digest, || self.fetch_image(reference)).await
+                memory.get(digest, || self.find_image(reference, needed)).await
             }
-            _ => self.fetch_image(reference).await,
+            _ => self.find_image(reference, needed).await,
         }
     }
 
-    /// Returns the signatures of an image, valid or not.
+    /// Returns the signatures of an image, valid or not. One that is in the store and by one of
+    /// the keys is returned alone.
     pub(super) async fn bundles(
         &self,
         reference: &Reference,
-        digest: &Digest,
+        digest: Digest,
+        keys: &[PublicKey],
+        needed: &BTreeSet<Digest>,
     ) -> Result<Vec<Bundle>, Failure> {
+        let find = || self.find_bundles(reference, digest, keys, needed);
         match &self.signatures {
-            Some(memory) => memory.get(*digest, || self.fetch_bundles(reference, digest)).await,
-            None => self.fetch_bundles(reference, digest).await,
+            Some(memory) => memory.get(digest, find).await,
+            None => find().await,
         }
     }
 
-    async fn fetch_image(&self, reference: &Reference) -> Result<Image, Failure> {
+    async fn find_image(
+        &self,
+        reference: &Reference,
+        needed: &BTreeSet<Digest>,
+    ) -> Result<Image, Failure> {
         if let Some(layout) = self.layout().await {
-            match resolve(&layout, reference).await {
+            match resolve(&self.cache.over(&layout, needed), reference).await {
                 Ok(image) => return Ok(image),
                 Err(error) => skip(reference, &error),
             }
         }
-        resolve(self.client().await?, reference).await.map_err(failure)
+        let client = self.client().await?;
+        resolve(&self.cache.over(client, needed), reference).await.map_err(failure)
+    }
+
+    async fn find_bundles(
+        &self,
+        reference: &Reference,
+        digest: Digest,
+        keys: &[PublicKey],
+        needed: &BTreeSet<Digest>,
+    ) -> Result<Vec<Bundle>, Failure> {
+        if let Some(json) = self.cache.read(CachedContent::Signature, digest).await {
+            let stored = vec![Bundle::new(json)];
+            // Another key may have been trusted when it was stored.
+            if signature::verify(&stored, &digest, keys).is_ok() {
+                return Ok(stored);
+            }
+        }
+        let found = self.fetch_bundles(reference, &digest).await?;
+        let valid = signature::verify(&found, &digest, keys).ok();
+        let valid = valid.and_then(|valid| found.iter().find(|it| it.digest == valid.bundle));
+        if let Some(Bundle { json, .. }) = valid {
+            self.cache.keep(CachedContent::Signature, digest, json, needed).await;
+        }
+        Ok(found)
     }
 
     async fn fetch_bundles(

@@ -56,8 +56,8 @@ enum PlanStep {
     Idle,
     /// Activation of a version.
     Activation { generation: u64 },
-    /// Wait before another attempt.
-    Wait { until: Instant },
+    /// Wait before another attempt. `is_asked` is `true` if a registry has asked for the time.
+    Wait { until: Instant, is_asked: bool },
     /// Probation of the version in force.
     Probation { generation: u64 },
 }
@@ -96,7 +96,7 @@ impl Planner {
     /// Returns the time of the next attempt.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         let waits = self.works.values().filter_map(|work| match work.step {
-            PlanStep::Wait { until } => Some(until),
+            PlanStep::Wait { until, .. } => Some(until),
             _ => None,
         });
         waits.min()
@@ -125,13 +125,10 @@ impl Planner {
                 }
             }
             FleetEvent::Due => {
-                let is_due = |work: &PluginWork| match work.step {
-                    PlanStep::Wait { until } => until <= now.instant,
-                    _ => false,
-                };
-                let due = self.works.iter().filter(|(_, work)| is_due(work));
-                let due: Vec<_> = due.map(|(name, _)| name.clone()).collect();
-                due.iter().for_each(|name| self.begin(name, now, &mut actions));
+                self.begin_waiting(|until, _| until <= now.instant, now, &mut actions);
+            }
+            FleetEvent::Connected => {
+                self.begin_waiting(|_, is_asked| !is_asked, now, &mut actions);
             }
         }
         actions
@@ -139,6 +136,21 @@ impl Planner {
 
     fn is_current(&self, plugin: &str, step: PlanStep) -> bool {
         self.works.get(plugin).is_some_and(|work| work.step == step)
+    }
+
+    /// Begins those activations that wait and for whose waits `is_due` returns `true`.
+    fn begin_waiting(
+        &mut self,
+        is_due: impl Fn(Instant, bool) -> bool,
+        now: &EventTime,
+        actions: &mut Vec<FleetAction>,
+    ) {
+        let due = self.works.iter().filter(|(_, work)| match work.step {
+            PlanStep::Wait { until, is_asked } => is_due(until, is_asked),
+            _ => false,
+        });
+        let due: Vec<_> = due.map(|(name, _)| name.clone()).collect();
+        due.iter().for_each(|name| self.begin(name, now, actions));
     }
 
     /// Begins the activation of the wanted version.
@@ -233,14 +245,15 @@ impl Planner {
     fn activated(
         &mut self,
         name: &str,
-        outcome: Result<Option<Installed>, Failure>,
+        outcome: Result<Option<Box<Installed>>, Failure>,
         now: &EventTime,
         actions: &mut Vec<FleetAction>,
     ) {
         let work = self.works.get_mut(name).expect("the step is current");
         let record = self.record.plugins.entry(name.to_owned()).or_default();
         match outcome {
-            Ok(Some(mut version)) => {
+            Ok(Some(version)) => {
+                let mut version = *version;
                 version.desired_version = work.desired_version;
                 version.since.clone_from(&now.text);
                 work.step = PlanStep::Idle;
@@ -271,7 +284,8 @@ impl Planner {
                     let wait = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(work.attempts));
                     let wait = after.unwrap_or(wait).clamp(FIRST_WAIT, LONGEST_WAIT);
                     work.attempts += 1;
-                    work.step = PlanStep::Wait { until: now.instant + wait };
+                    let (until, is_asked) = (now.instant + wait, after.is_some());
+                    work.step = PlanStep::Wait { until, is_asked };
                     let report = work.report.take();
                     work.report = report.map(|it| it.because(failure.reason, &failure.message));
                 } else {

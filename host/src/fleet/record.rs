@@ -59,6 +59,9 @@ pub(crate) struct Installed {
     pub(crate) is_local: bool,
     /// Digest of the image.
     pub(crate) image: Digest,
+    /// Digest of the manifest, which differs from that of the image if that is an index.
+    #[serde(default)]
+    pub(crate) manifest: Option<Digest>,
     /// Digest of the component.
     pub(crate) component: Digest,
     pub(crate) release: u64,
@@ -114,7 +117,7 @@ impl FleetRecord {
         for plugin in self.plugins.values_mut() {
             let Some(trial) = &mut plugin.trial else { continue };
             is_changed = true;
-            trial.starts += 1;
+            trial.starts = trial.starts.saturating_add(1);
             if trial.starts < MAX_STARTS {
                 continue;
             }
@@ -143,7 +146,7 @@ impl FleetRecord {
         }
     }
 
-    /// Returns the components that must stay in the store.
+    /// Returns the digests whose content must stay in the store.
     pub(crate) fn needed(&self) -> BTreeSet<Digest> {
         self.plugins.values().flat_map(PluginRecord::needed).collect()
     }
@@ -159,9 +162,10 @@ impl PluginRecord {
         }
     }
 
-    /// Returns the components that must stay in the store.
+    /// Returns the digests whose content must stay in the store.
     fn needed(&self) -> impl Iterator<Item = Digest> {
-        self.running.iter().chain(&self.previous).map(|version| version.component)
+        let versions = self.running.iter().chain(&self.previous);
+        versions.flat_map(|it| [it.image, it.component].into_iter().chain(it.manifest))
     }
 }
 

@@ -83,6 +83,7 @@ mod tests {
             entry: json!({"image": format!("r.example/p@{image}"), "methods": ["m"]}),
             is_local: false,
             image,
+            manifest: None,
             component: Digest::of(component),
             release: 1,
             is_proved: true,

@@ -79,9 +79,11 @@ impl Supplies {
     /// Reads the keys. `data` is the directory of the content store. Blocks.
     pub(crate) fn new(config: &Config, data: &Path) -> Result<Supplies, SuppliesError> {
         let registry = config.host.registry.clone();
+        let store = ContentStore::in_data(data, registry.store_bytes);
+        let (directory, settings) = (registry.offline_directory.clone(), client_settings(config));
         Ok(Supplies {
-            places: Places::new(registry.offline_directory.clone(), client_settings(config)),
-            store: ContentStore::in_data(data, registry.store_bytes),
+            places: Places::new(directory, settings, store.clone()),
+            store,
             registry,
             keys: keys(config)?,
             signature: config.host.trust.signature,

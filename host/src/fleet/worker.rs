@@ -82,6 +82,7 @@ impl Worker {
     /// Works until the future is dropped.
     pub(crate) async fn run(mut self) {
         let mut twin = self.site.reported.twin.changes();
+        let mut connections = self.site.reported.twin.connections();
         let first = std::mem::take(&mut self.first);
         self.carry_out(first).await;
         if self.config.fleet.is_none() {
@@ -97,6 +98,7 @@ impl Worker {
                     self.read_twin(&mut seen).await;
                 }
                 Some(event) = self.events.recv() => self.handle(event).await,
+                Ok(()) = connections.changed() => self.handle(FleetEvent::Connected).await,
                 () = until(due) => self.handle(FleetEvent::Due).await,
                 () = until(unsaved) => self.persist().await,
             }
@@ -272,7 +274,9 @@ impl ActivationAttempt {
             let report = move |it: ActivationProgress| drop(progress.try_send(it));
             let activation = Activation { site, plugin, wish, floor, running, progress: &report };
             let outcome = caught(activation.run()).await;
-            outcome.unwrap_or_else(|panic| Err(Failure::refused("host-fault", panic)))
+            let outcome =
+                outcome.unwrap_or_else(|panic| Err(Failure::refused("host-fault", panic)));
+            outcome.map(|version| version.map(Box::new))
         };
         let (outcome, ()) = tokio::join!(activation, forward);
         let plugin = self.plugin.clone();

@@ -38,6 +38,8 @@ pub(crate) struct Twin {
     journal: Option<Arc<Journal>>,
     /// Notified when either section has changed.
     changes: watch::Sender<()>,
+    /// Notified after each connection.
+    connections: watch::Sender<()>,
 }
 
 /// The state of a twin.
@@ -81,8 +83,8 @@ impl Twin {
             reports,
         };
         let inner = Mirrored::new(inner, journal.as_deref());
-        let changes = watch::Sender::new(());
-        Twin { device, ids: IdSequence::new(), inner, journal, changes }
+        let (changes, connections) = (watch::Sender::new(()), watch::Sender::new(()));
+        Twin { device, ids: IdSequence::new(), inner, journal, changes, connections }
     }
 
     /// Counts the memory of the reports from now on.
@@ -96,6 +98,7 @@ impl Twin {
         let mut inner = self.lock();
         inner.reports.connected();
         inner.fetch = Fetch::Due(Instant::now());
+        self.connections.send_replace(());
     }
 
     /// Records the loss of the connection. `deliberate` is `true` if the hub may have closed it
@@ -147,6 +150,11 @@ impl Twin {
     /// Returns a receiver that is notified when either section has changed.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
+    }
+
+    /// Returns a receiver that is notified after each connection to the hub.
+    pub(crate) fn connections(&self) -> watch::Receiver<()> {
+        self.connections.subscribe()
     }
 
     /// Returns `true` if the hub has answered all reports.

@@ -37,7 +37,7 @@ pub(crate) enum FleetEvent {
     Activated {
         plugin: String,
         generation: u64,
-        outcome: Result<Option<Installed>, Failure>,
+        outcome: Result<Option<Box<Installed>>, Failure>,
     },
     /// End of a probation.
     Proved {
@@ -47,6 +47,8 @@ pub(crate) enum FleetEvent {
     },
     /// Time of [`Planner::next_due`].
     Due,
+    /// New connection to the hub. The network may work again for registries too.
+    Connected,
 }
 
 /// Progress of an activation.

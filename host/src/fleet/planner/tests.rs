@@ -32,6 +32,7 @@ fn installed(number: u32, release: u64) -> Installed {
         entry: entry(number),
         is_local: false,
         image: digest(number),
+        manifest: None,
         component: digest(number + 100),
         release,
         is_proved: false,
@@ -86,7 +87,7 @@ impl Rig {
     }
 
     fn activated(&mut self, generation: u64, outcome: Result<Installed, Failure>) {
-        let outcome = outcome.map(Some);
+        let outcome = outcome.map(|version| Some(Box::new(version)));
         self.handle(FleetEvent::Activated { plugin: "p".to_owned(), generation, outcome });
     }
 
@@ -216,6 +217,20 @@ async fn a_registry_that_fails_is_asked_again_after_the_time_that_it_names() {
     rig.check(FleetState::Downloading, 1, None, Some("too-many-requests"));
     rig.activated(rig.begun().0, Ok(installed(1, 1)));
     rig.check(FleetState::Active, 1, None, None);
+}
+
+#[tokio::test]
+async fn a_new_connection_ends_a_wait_that_no_registry_has_asked_for() {
+    let mut rig = Rig::new(FleetRecord::default());
+    rig.desire(Some(&entry(1)));
+    rig.activated(rig.begun().0, Err(Failure::retry("unavailable", "no")));
+    rig.handle(FleetEvent::Connected);
+    let (generation, _) = rig.begun();
+    let kind = Consequence::Retry(Some(Duration::from_secs(60)));
+    let failure = Failure { kind, reason: "too-many-requests", message: "later".to_owned() };
+    rig.activated(generation, Err(failure));
+    rig.handle(FleetEvent::Connected);
+    assert_eq!(rig.actions, []);
 }
 
 #[tokio::test]
