@@ -8,6 +8,8 @@
 mod arguments;
 #[path = "targets/cache_files.rs"]
 mod cache_files;
+#[path = "targets/fleet.rs"]
+mod fleet;
 #[path = "targets/oci.rs"]
 mod oci;
 #[path = "targets/provisioning.rs"]
@@ -40,6 +42,7 @@ use serde_json::{Map, Value};
 
 pub(crate) use arguments::arguments;
 pub(crate) use cache_files::cache_files;
+pub(crate) use fleet::{desired_plugins, fleet_records};
 pub(crate) use oci::{bundles, manifests, references, registry_credentials};
 pub(crate) use provisioning::{access_tokens, certificates, provisioning};
 
@@ -47,7 +50,7 @@ pub(crate) use provisioning::{access_tokens, certificates, provisioning};
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub(crate) const TARGETS: [Target; 29] = [
+pub(crate) const TARGETS: [Target; 31] = [
     ("topics", topics),
     ("connection_strings", connection_strings),
     ("sas", sas),
@@ -77,6 +80,8 @@ pub(crate) const TARGETS: [Target; 29] = [
     ("bundles", bundles),
     ("credentials", credentials),
     ("registry_credentials", registry_credentials),
+    ("desired_plugins", desired_plugins),
+    ("fleet_records", fleet_records),
 ];
 
 /// Asserts that a parsed value is displayed as text that parses to the same value.

@@ -12,6 +12,7 @@
 mod activation;
 mod cached;
 mod failure;
+mod fuzzing;
 mod health;
 mod installer;
 mod places;
@@ -27,6 +28,7 @@ mod wish;
 mod worker;
 
 pub(crate) use activation::Site;
+pub(crate) use fuzzing::{read_entry, read_record};
 pub(crate) use installer::Installer;
 pub(crate) use record::{FleetRecord, RecordFile};
 pub(crate) use report::{FleetReports, Report};

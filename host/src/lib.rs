@@ -100,6 +100,21 @@ pub fn read_packets(bytes: &[u8]) -> usize {
     connection::read_packets(bytes)
 }
 
+/// Returns the settings of a plugin in the desired properties. The error is one line. For fuzzing
+/// only.
+#[doc(hidden)]
+pub fn read_desired_plugin(config: &Config, json: &[u8]) -> Result<plugin::PluginSettings, String> {
+    fleet::read_entry(config, json)
+}
+
+/// Reads a record of the plugins from registries, and returns it after a start of the host with
+/// empty desired properties. For fuzzing only.
+#[doc(hidden)]
+#[must_use]
+pub fn read_fleet_record(json: &[u8]) -> Option<Vec<u8>> {
+    fleet::read_record(json)
+}
+
 pub use config::{
     Attestation, CommitLimits, Config, ConfigError, FleetSection, HostSection, HttpError,
     HubSection, IdentitySection, ImagePattern, ImageSection, IssuedSection, KeySource, Patience,
