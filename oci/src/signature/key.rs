@@ -78,6 +78,9 @@ impl KeyError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            KeyError::OtherForm(SIGSTORE) => Some(
+                "only `cosign` reads its encrypted keys; `behaviour keygen` creates another one",
+            ),
             KeyError::OtherForm(_) => {
                 Some("convert it with `openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW`")
             }
@@ -86,6 +89,9 @@ impl KeyError {
         }
     }
 }
+
+/// Form in which `cosign` stores a private key.
+const SIGSTORE: &str = "ENCRYPTED SIGSTORE PRIVATE KEY";
 
 /// Error for a signature that could not be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -208,7 +214,7 @@ impl PrivateKey {
             let line = format!("-----BEGIN {label}-----");
             pem.windows(line.len()).any(|window| window == line.as_bytes())
         };
-        let forms = ["EC PRIVATE KEY", "ENCRYPTED SIGSTORE PRIVATE KEY", "ENCRYPTED PRIVATE KEY"];
+        let forms = ["EC PRIVATE KEY", SIGSTORE, "ENCRYPTED PRIVATE KEY"];
         if let Some(form) = forms.into_iter().find(|form| has(form)) {
             return Err(KeyError::OtherForm(form));
         }
