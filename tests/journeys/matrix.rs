@@ -10,8 +10,6 @@ pub(in crate::journeys) mod cells;
 mod load;
 pub(in crate::journeys) mod table;
 
-use std::sync::Arc;
-
 use protocol::mqtt5::ConnectionProfile;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -19,9 +17,10 @@ use tokio::task::JoinSet;
 use cells::Cell;
 use table::Row;
 
-/// The number of cells that run concurrently. Each has a separate hub, host and load, and
-/// is mostly idle.
-const AT_ONCE: usize = 32;
+/// The permits of cells that run concurrently, which both tests share. Each cell has a separate
+/// hub, host and load, and is mostly idle. The hosts of more cells exceed the kernel's limit of
+/// mappings for a process.
+static PERMITS: Semaphore = Semaphore::const_new(32);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_fault_loses_a_report_or_runs_a_method_twice() {
@@ -34,15 +33,13 @@ async fn no_fault_of_mqtt5_loses_a_report_or_runs_a_method_twice() {
 }
 
 async fn run(profile: ConnectionProfile) {
-    let permits = Arc::new(Semaphore::new(AT_ONCE));
     let mut running = JoinSet::new();
     let mut cells: Vec<(usize, Cell)> = Cell::all(profile).into_iter().enumerate().collect();
     // The cells with the longest waits start first to shorten the total time.
     cells.sort_by_key(|(_, cell)| std::cmp::Reverse(cell.waits()));
     for (number, cell) in cells {
-        let permits = Arc::clone(&permits);
         running.spawn(async move {
-            let _permit = permits.acquire_owned().await.unwrap();
+            let _permit = PERMITS.acquire().await.unwrap();
             (number, load::run(profile, cell).await)
         });
     }
