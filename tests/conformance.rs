@@ -1,5 +1,5 @@
 //! Conformance tests with Microsoft's unmodified Python SDKs for devices and for services, with
-//! the Node SDKs for services and of the Device Provisioning Service, and with Chromium. The
+//! the Node SDKs for services and of the Device Provisioning Service, and with Chromium and Prometheus. The
 //! clients of MQTT 5 are paho-mqtt 2 and MQTT.js. They and the SDKs are installed from PyPI into a
 //! virtual environment, and from npm.
 //!
@@ -17,6 +17,7 @@ mod mqtt5;
 mod node_fleet;
 mod node_provisioning;
 mod node_sdk;
+mod prometheus;
 mod provisioning;
 mod script;
 mod sdk;

@@ -9,6 +9,7 @@ mod languages;
 mod load;
 mod matrix;
 mod methods;
+mod metrics;
 mod mqtt5;
 mod persistence;
 mod provisioning;

@@ -7,6 +7,7 @@ mod example;
 mod identity;
 mod jobs;
 mod logs;
+mod metrics;
 mod names;
 mod operator;
 mod plugins;
@@ -24,6 +25,7 @@ use check::CheckArguments;
 use identity::IdentityArguments;
 use jobs::JobsArguments;
 use logs::LogsArguments;
+use metrics::MetricsArguments;
 use plugins::PluginsArguments;
 use program::Completions;
 use record::RecordArguments;
@@ -59,6 +61,8 @@ pub(crate) enum Command {
     Identity(IdentityArguments),
     /// Show the connection, the calls and the pending work of a running host
     Status(StatusArguments),
+    /// Show the metrics of a running host as OpenMetrics text
+    Metrics(MetricsArguments),
     /// List and control the plugins of a running host
     Plugins(PluginsArguments),
     /// Show the last log lines of a plugin of a running host
@@ -82,6 +86,7 @@ impl Command {
             Command::Check(arguments) => return check::check(&arguments),
             Command::Identity(arguments) => identity::identity(arguments),
             Command::Status(arguments) => status::status(&arguments),
+            Command::Metrics(arguments) => metrics::metrics(&arguments),
             Command::Plugins(arguments) => plugins::plugins(arguments),
             Command::Logs(arguments) => logs::logs(arguments),
             Command::Record(arguments) => record::record(arguments),

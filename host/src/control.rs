@@ -68,6 +68,8 @@ pub(crate) struct ControlHandles {
     pub(crate) operator: Operator,
     /// Function that returns the status of the host, without that of its plugins.
     pub(crate) status: Arc<dyn Fn() -> HostStatus + Send + Sync>,
+    /// Function that returns the metrics of the host.
+    pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) log: Arc<RecentLines>,
 }
@@ -221,6 +223,7 @@ impl ControlHandles {
             // `serve` handles recordings and logs, which have several answers.
             ControlRequest::List {}
             | ControlRequest::Status {}
+            | ControlRequest::Metrics {}
             | ControlRequest::Jobs {}
             | ControlRequest::CancelJob { .. }
             | ControlRequest::Record { .. }
@@ -247,6 +250,7 @@ impl ControlHandles {
                 }
                 ControlAnswer::Status(Box::new(status))
             }
+            ControlRequest::Metrics {} => ControlAnswer::Metrics((self.metrics)()),
             ControlRequest::Jobs {} => {
                 ControlAnswer::Jobs(self.jobs.list().into_iter().map(JobStatus::from).collect())
             }

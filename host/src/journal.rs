@@ -65,6 +65,15 @@ pub(crate) trait Source: Send + Sync {
     fn lost(&self);
 }
 
+/// Disk usage of a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct JournalUsage {
+    /// Number of commits since the start of the host.
+    pub(crate) commits: u64,
+    /// Size of the file in bytes, after the last commit.
+    pub(crate) bytes: u64,
+}
+
 /// Open journal of a device.
 pub(crate) struct Journal {
     store: Arc<Store>,
@@ -210,6 +219,11 @@ impl Journal {
     /// Persists all current changes of the sources.
     pub(crate) async fn flush(&self) -> Result<(), HostError> {
         self.write(|_| Ok(())).await
+    }
+
+    /// Returns the disk usage. Does not access the disk.
+    pub(crate) fn usage(&self) -> JournalUsage {
+        self.store.usage()
     }
 
     /// Requests a commit of the changes of the sources, without waiting for it.

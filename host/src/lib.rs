@@ -51,6 +51,7 @@
 //! * `known_good`: the last working configuration and plugin versions, on disk.
 //! * `lent`: the interfaces that plugins call: twin, telemetry, state, jobs, power, HTTP, log.
 //! * `memory`: returns unused memory to the system.
+//! * `metrics`: the metrics of a host as text, and their listener.
 //! * `pkcs11`: keys in tokens, such as a TPM.
 //! * `plugins`: loads components, and holds a plugin's versions and health in a slot.
 //! * `record`: records calls as test cases, at the operator's request.
@@ -83,6 +84,7 @@ mod journal;
 mod known_good;
 mod lent;
 mod memory;
+mod metrics;
 mod pkcs11;
 mod plugins;
 mod record;
@@ -117,7 +119,8 @@ pub fn read_fleet_record(json: &[u8]) -> Option<Vec<u8>> {
 
 pub use config::{
     Attestation, CommitLimits, Config, ConfigError, FleetSection, HostSection, HttpError,
-    HubSection, IdentitySection, ImagePattern, ImageSection, IssuedSection, KeySource, Patience,
+    HubSection, IdentitySection, ImagePattern, ImageSection, IssuedSection, KeySource,
+    MetricsSection, Patience,
     Pkcs11Uri, PluginSection, ProvisioningSection, RebootCommand, RebootLimits, RegistrySection,
     SignatureRule, TelemetryLimits, TokenAttributes, TrustSection, UriError, WhenFull,
 };

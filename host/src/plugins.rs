@@ -193,6 +193,9 @@ impl Loader {
             .map_err(|source| PluginError::Load { name: name.to_owned(), source })?;
         let cached = self.engine.cache_hits() > hits;
         self.has_compiled.fetch_or(!cached, Ordering::Relaxed);
+        if !cached {
+            self.compiling.compiled(begun.elapsed());
+        }
         info!(
             plugin = name,
             file = %section.file.display(),

@@ -6,7 +6,7 @@
 //! reach the hub through the handles in [`Lent`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -28,7 +28,7 @@ use reservations::Reservations;
 
 pub(crate) use answer::Answer;
 pub(crate) use reservations::{ReservedCall, Unavailable};
-pub(crate) use table::Table;
+pub(crate) use table::{Route, Table};
 
 mod answer;
 mod failure;
@@ -55,6 +55,8 @@ pub(crate) struct Router {
     recorder: Arc<Recorder>,
     reservations: Reservations,
     draining: AtomicBool,
+    /// The number of methods that no plugin serves.
+    unserved: AtomicU64,
     /// The number of methods in flight.
     running: AtomicUsize,
     /// Cancels the running calls. Replaced when the host resumes after a drain.
@@ -89,6 +91,7 @@ impl Router {
             recorder: Arc::default(),
             reservations: Reservations::default(),
             draining: AtomicBool::new(false),
+            unserved: AtomicU64::new(0),
             running: AtomicUsize::new(0),
             stopped: RwLock::default(),
         }
@@ -146,6 +149,11 @@ impl Router {
     /// Returns `true` while new calls are rejected.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of methods that no plugin served.
+    pub(crate) fn unserved(&self) -> u64 {
+        self.unserved.load(Ordering::Relaxed)
     }
 
     /// Returns the number of methods in flight.
@@ -212,7 +220,8 @@ impl Router {
         let call = self.new_call(method.as_str(), "null");
         let id = Arc::clone(&call.id);
         let begun = Instant::now();
-        let slot = table.serving(method);
+        let route = table.route(method);
+        let slot = route.map(|route| &route.slot);
         let stopped = self.stopped();
         let outcome = tokio::select! {
             // Most calls end at the first poll, before they register for cancellation.
@@ -224,25 +233,37 @@ impl Router {
             () = stopped.cancelled() => Err(MethodFailure::Draining),
         };
         let plugin = slot.map_or("none", |slot| slot.name());
-        let elapsed_ms = begun.elapsed().as_millis();
+        let elapsed = begun.elapsed();
+        let elapsed_ms = elapsed.as_millis();
         let device = self.log_name.as_deref();
         match outcome {
             Ok(answer) => {
+                self.count(route, "answered", elapsed);
                 let status = answer.status;
                 info!(device, plugin, %method, call = %id, status, elapsed_ms, "call answered");
                 answer
             }
             Err(failure) => {
                 let (status, error, message) = failure.to_parts(method);
+                self.count(route, error, elapsed);
                 warn!(device, plugin, %method, call = %id, status, elapsed_ms, error, "{message}");
                 failure_answer(id, status, error, &message)
             }
         }
     }
 
+    /// Counts the outcome of a method for the metrics.
+    fn count(&self, route: Option<&Route>, outcome: &str, elapsed: Duration) {
+        match route {
+            Some(route) => route.meter.count(outcome, elapsed),
+            None => drop(self.unserved.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+
     /// Returns the answer to a method with a malformed name, which no plugin can serve.
     pub(crate) fn refuse_malformed(&self, reason: &str) -> Answer {
         let (id, status, error) = (self.calls.text().into(), 404, "unknown-method");
+        self.count(None, error, Duration::ZERO);
         let device = self.log_name.as_deref();
         warn!(device, plugin = "none", call = %id, status, error, "{reason}");
         failure_answer(id, status, error, reason)

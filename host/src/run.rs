@@ -31,7 +31,7 @@ use crate::lent::log::{Log, RecentLines};
 use crate::lent::power::boot::Machine;
 use crate::lent::telemetry::Telemetry;
 use crate::lent::twin::Twin;
-use crate::memory;
+use crate::{memory, metrics};
 use crate::plugins::slot::{Changes, Loaded, Slot};
 use crate::plugins::{self, Loader};
 use crate::router::{Router, Table};
@@ -51,6 +51,7 @@ use prepare::{DataDirectory, Prepared, prepare_or_fall_back};
 mod check;
 mod error;
 mod fleet;
+mod host_metrics;
 mod host_status;
 mod identity;
 mod key;
@@ -110,6 +111,8 @@ pub async fn run_on(
     device.service_manager.ready();
     let router = Arc::clone(&device.router);
     let status = host_status::of(&device, shared.loader.clone(), Arc::clone(&jobs));
+    let (loader, listen) = (shared.loader.clone(), shared.config.host.metrics.listen);
+    let metrics = host_metrics::of(&device, loader, Arc::clone(&jobs), Arc::clone(&journal));
     let mut background =
         shared.background_tasks(&device, &journal, switches, &changes, known, fleet.as_ref());
     let issued = provisioning.as_ref().and_then(|provisioning| {
@@ -130,11 +133,16 @@ pub async fn run_on(
         };
         background.tasks.spawn(supervisor.watch("certificate renewal", renewal.run()));
     }
+    if let Some(address) = listen {
+        let serving = metrics::listener::serve(address, Arc::clone(&metrics));
+        background.tasks.spawn(supervisor.watch("metrics", serving));
+    }
     if let Some(control) = control {
         let handles = ControlHandles {
             router: Arc::clone(&router),
             operator: background.operator,
             status,
+            metrics,
             jobs,
             log: Arc::clone(&shared.log),
         };

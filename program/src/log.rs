@@ -19,6 +19,7 @@ pub use filter::{LogFilter, LogFilterError};
 use format::{JsonFormat, ShortFormat};
 use line::LineFormat;
 use queue::LineQueue;
+pub use queue::lost_lines;
 
 use crate::output::has_colours;
 

@@ -9,6 +9,7 @@ use super::source::{root, sources};
 /// The outside names, each with the paths of the sources that may contain it.
 const ALLOWED_PATHS: &[(&str, &[&str])] = &[
     ("rumqttc::", &["host/src/connection", "bench/src/peers/bare.rs", "bench/src/idle_devices.rs"]),
+    ("prometheus_client::", &["host/src/metrics"]),
     ("notify::", &["host/src/swap/watch"]),
     ("wasmtime::", &["plugin/", "bench/src/bare_wasmtime.rs"]),
     ("wit_component::", &["plugin/"]),

@@ -44,6 +44,9 @@ pub enum ConfigError {
     /// Malformed topic of messages.
     #[error("`hub.telemetry_topic`")]
     TelemetryTopic(#[source] CustomTopicError),
+    /// Address for metrics that is none, or not a loopback one.
+    #[error("`host.metrics.listen` is `{0}`, not a loopback address with a port such as `127.0.0.1:9464`")]
+    MetricsAddress(String),
     /// Unknown connection profile of the hub.
     #[error("`hub.profile`: {0}")]
     Profile(UnknownProfile),

@@ -89,9 +89,17 @@ pub(super) struct Host {
     #[serde(default)]
     pub(super) telemetry: TelemetryKeys,
     #[serde(default)]
+    pub(super) metrics: MetricsKeys,
+    #[serde(default)]
     pub(super) registry: RegistryKeys,
     #[serde(default)]
     pub(super) trust: TrustKeys,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MetricsKeys {
+    pub(super) listen: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

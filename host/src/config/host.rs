@@ -7,6 +7,7 @@ use std::time::Duration;
 use plugin::readable;
 
 use super::commits::CommitLimits;
+use super::metrics::{self, MetricsSection};
 use super::reboot::{RebootCommand, RebootLimits};
 use super::registry::{self, RegistrySection};
 use super::signatures::TrustSection;
@@ -41,6 +42,8 @@ pub struct HostSection {
     pub memory_bytes: Option<usize>,
     /// Socket for operators; `None` for a default path.
     pub control_socket: Option<PathBuf>,
+    /// Listener for programs that collect metrics.
+    pub metrics: MetricsSection,
     /// Fetching of plugins that are named by an image.
     pub registry: RegistrySection,
     /// Keys whose signatures are accepted.
@@ -66,6 +69,7 @@ pub(super) fn host(
         24 * 3600 * second,
     ));
     let report_plugins_under = errors.ok(report_plugins_under(section.report_plugins_under));
+    let metrics = errors.ok(metrics::metrics(section.metrics.listen.as_deref()));
     let registry = errors.ok(registry::registry(section.registry, directory));
     Some(HostSection {
         grace: grace?,
@@ -87,6 +91,7 @@ pub(super) fn host(
         report_plugins_under: report_plugins_under?,
         memory_bytes: section.memory_bytes.map(NonZeroUsize::get),
         control_socket: section.control_socket.map(|path| directory.join(path)),
+        metrics: metrics?,
         registry: registry?,
         trust: trust(section.trust, directory),
     })

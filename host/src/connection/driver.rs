@@ -75,7 +75,7 @@ impl Driver {
                 Err(failure) => failure,
             };
             let wait = self.retry.next(failure.kind);
-            self.session.history.failed(&failure.message);
+            self.session.history.failed(&failure.message, failure.kind);
             self.log(&failure, wait);
             if let Some(provisioning) = self.dial.provisioning() {
                 if failure.kind == FailureKind::Identity && provisioning.roll_back().await {

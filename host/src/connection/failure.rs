@@ -45,6 +45,32 @@ pub(super) enum FailureKind {
     Identity,
 }
 
+impl FailureKind {
+    /// All kinds.
+    pub(super) const ALL: [FailureKind; 7] = [
+        FailureKind::Lost,
+        FailureKind::Closed,
+        FailureKind::Cut,
+        FailureKind::Suspicious,
+        FailureKind::Busy,
+        FailureKind::Refused,
+        FailureKind::Identity,
+    ];
+
+    /// Returns the name of the kind in metrics.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            FailureKind::Lost => "lost",
+            FailureKind::Closed => "closed",
+            FailureKind::Cut => "cut",
+            FailureKind::Suspicious => "suspicious",
+            FailureKind::Busy => "busy",
+            FailureKind::Refused => "refused",
+            FailureKind::Identity => "identity",
+        }
+    }
+}
+
 impl ConnectionFailure {
     /// Creates a failure of the kind [`FailureKind::Lost`].
     pub(super) fn new(message: impl Into<String>) -> ConnectionFailure {

@@ -1,8 +1,11 @@
 //! The state of the connection, for the operator.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
+use super::failure::FailureKind;
 use super::wire::TokenTimes;
 
 /// The state of the connection and the time of its last change.
@@ -19,6 +22,10 @@ pub(crate) struct ConnectionView {
     pub(crate) token_expires: Option<Timestamp>,
     /// The validity of the connection's certificate, if it has one.
     pub(crate) certificate: Option<Validity>,
+    /// The number of connections, including those with a renewed token.
+    pub(crate) connections: u64,
+    /// The number of lost connections and failed attempts, by kind.
+    pub(crate) failures: BTreeMap<&'static str, u64>,
 }
 
 /// The validity of a certificate.
@@ -58,6 +65,8 @@ impl ConnectionHistory {
             reason: None,
             token_expires: None,
             certificate: None,
+            connections: 0,
+            failures: FailureKind::ALL.iter().map(|kind| (kind.name(), 0)).collect(),
         }))
     }
 
@@ -80,6 +89,7 @@ impl ConnectionHistory {
             view.since = now;
         }
         (view.connected, view.reason) = (true, None);
+        view.connections += 1;
         view.certificate = certificate;
         view.token_expires = token.map(|token| {
             let left = token.lifetime.saturating_sub(token.issued.elapsed());
@@ -88,13 +98,14 @@ impl ConnectionHistory {
     }
 
     /// Records that the connection was lost, or that an attempt to connect failed.
-    pub(super) fn failed(&self, reason: &str) {
+    pub(super) fn failed(&self, reason: &str, kind: FailureKind) {
         let mut view = self.0.lock();
         if view.connected {
             view.since = Timestamp::now();
         }
         (view.connected, view.token_expires) = (false, None);
         view.reason = Some(reason.to_owned());
+        *view.failures.entry(kind.name()).or_default() += 1;
     }
 }
 
@@ -121,7 +132,7 @@ mod tests {
     fn the_time_is_that_of_the_last_change_and_not_of_a_renewal_or_a_failed_attempt() {
         let history = ConnectionHistory::new("hub:8883".to_owned());
         let token = TokenTimes { issued: Instant::now(), lifetime: Duration::from_secs(3600) };
-        history.failed("no address");
+        history.failed("no address", FailureKind::Lost);
         let started = history.view();
         assert_eq!((started.connected, started.reason.as_deref()), (false, Some("no address")));
 
@@ -134,10 +145,11 @@ mod tests {
         assert_eq!(history.view().certificate, Some(validity));
         assert_eq!((history.view().since, history.view().token_expires), (connected.since, None));
 
-        history.failed("closed by the hub");
+        history.failed("closed by the hub", FailureKind::Lost);
         let lost = history.view();
-        history.failed("no address");
+        history.failed("no address", FailureKind::Lost);
         let failed = history.view();
         assert_eq!((failed.since, failed.reason.as_deref()), (lost.since, Some("no address")));
+        assert_eq!((failed.connections, failed.failures["lost"]), (2, 3));
     }
 }

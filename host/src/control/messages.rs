@@ -18,6 +18,8 @@ pub enum ControlRequest {
     List {},
     /// Description of the host.
     Status {},
+    /// Metrics of the host.
+    Metrics {},
     /// List of the pending jobs.
     Jobs {},
     /// Cancellation of a pending job.
@@ -93,6 +95,8 @@ pub enum ControlAnswer {
     UnknownJob(String),
     /// Answer to [`ControlRequest::Status`].
     Status(Box<HostStatus>),
+    /// Answer to [`ControlRequest::Metrics`], as OpenMetrics text.
+    Metrics(String),
     /// Answer to [`ControlRequest::Jobs`].
     Jobs(Vec<JobStatus>),
     /// Answer to [`ControlRequest::List`].
@@ -151,6 +155,7 @@ impl ControlRequest {
         match self {
             ControlRequest::List {}
             | ControlRequest::Status {}
+            | ControlRequest::Metrics {}
             | ControlRequest::Jobs {}
             | ControlRequest::CancelJob { .. } => None,
             ControlRequest::Record { plugin, .. } => plugin.as_deref(),

@@ -45,6 +45,9 @@ impl ControlAnswer {
                 format!("the host has no job `{}`", escape(id))
             }
             ControlAnswer::Status(status) => status.to_text(),
+            ControlAnswer::Metrics(text) => {
+                text.lines().map(escape).collect::<Vec<_>>().join("\n")
+            }
             ControlAnswer::Jobs(jobs) => jobs_text(jobs),
             ControlAnswer::Plugins {
                 plugins,

@@ -64,8 +64,8 @@ fn serve_with(config: &Config, jobs: Arc<Jobs>) -> tokio::task::JoinSet<()> {
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(swap.run(crate::swap::Watch::new()));
     let status = Arc::new(|| HostStatus { device: "d1".to_owned(), ..HostStatus::default() });
-    let log = Arc::default();
-    tasks.spawn(control.run(ControlHandles { router, operator, status, jobs, log }));
+    let (metrics, log) = (Arc::new(|| "# EOF\n".to_owned()), Arc::default());
+    tasks.spawn(control.run(ControlHandles { router, operator, status, metrics, jobs, log }));
     tasks
 }
 

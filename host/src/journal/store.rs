@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use plugin::readable;
@@ -13,6 +13,7 @@ use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageError};
 use tracing::{error, warn};
 
+use super::JournalUsage;
 use super::directory::{self, JournalError};
 use super::pages::{DiskError, Pages, RecordKind, Snapshot};
 use crate::supervision::panic_text;
@@ -60,6 +61,10 @@ pub(super) struct Store {
     suspect: AtomicBool,
     /// `true` after the file was replaced by an empty one at run time.
     lost: AtomicBool,
+    /// Number of commits.
+    commits: AtomicU64,
+    /// Size of the file after the last commit.
+    bytes: AtomicU64,
 }
 
 /// Reason why the file was not opened.
@@ -86,6 +91,8 @@ impl Store {
             lock: Mutex::new(Some(lock)),
             suspect: AtomicBool::new(false),
             lost: AtomicBool::new(false),
+            commits: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
         };
         match store.open_file() {
             Ok(database) => store.database = RwLock::new(Some(database)),
@@ -107,6 +114,7 @@ impl Store {
                 return Err(JournalError::Layout { path: directory.to_owned(), found });
             }
         }
+        store.measure();
         Ok(store)
     }
 
@@ -149,6 +157,25 @@ impl Store {
             self.suspect.store(true, Ordering::Release);
         }
         found
+    }
+
+    /// Counts a commit and measures the file. Blocks.
+    pub(super) fn committed(&self) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.measure();
+    }
+
+    fn measure(&self) {
+        let bytes = self.file().metadata().map_or(0, |file| file.len());
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Returns the number of commits and the size of the file.
+    pub(super) fn usage(&self) -> JournalUsage {
+        JournalUsage {
+            commits: self.commits.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+        }
     }
 
     /// Returns `true` if a reader has found corruption since the file was opened.

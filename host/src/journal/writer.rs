@@ -166,6 +166,9 @@ impl Writer {
             }
             Ok(changed)
         });
+        if changed && written.is_ok() {
+            self.store.committed();
+        }
         if changed {
             self.rates.committed(batch.iter().filter_map(|work| work.plugin()));
         }

@@ -71,6 +71,11 @@ impl Telemetry {
         self.queue.lock().is_empty()
     }
 
+    /// Returns the number of messages dropped since the start of the host.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.queue.lock().dropped()
+    }
+
     /// Returns the number of messages that the hub has not acknowledged.
     pub(crate) fn pending(&self) -> usize {
         self.queue.lock().len()

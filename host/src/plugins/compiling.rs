@@ -31,6 +31,15 @@ pub(crate) struct Compiling {
     entries: Arc<Mutex<Vec<Arc<CompilingEntry>>>>,
     /// Signals every change of the compilations that take long.
     changes: watch::Sender<()>,
+    compiled: Arc<Mutex<Compiled>>,
+}
+
+/// The compilations that have ended, without those whose result was in the cache.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Compiled {
+    pub(crate) count: u64,
+    pub(crate) total: Duration,
+    pub(crate) longest: Duration,
 }
 
 struct CompilingEntry {
@@ -62,6 +71,19 @@ impl Compiling {
     /// Returns a receiver that is notified when [`Compiling::list_long`] changes.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
+    }
+
+    /// Counts a compilation.
+    pub(super) fn compiled(&self, elapsed: Duration) {
+        let mut compiled = self.compiled.lock();
+        compiled.count += 1;
+        compiled.total += elapsed;
+        compiled.longest = compiled.longest.max(elapsed);
+    }
+
+    /// Returns the number and the durations of compilations since the start of the host.
+    pub(crate) fn ended(&self) -> Compiled {
+        *self.compiled.lock()
     }
 
     /// Adds a plugin to the list. Logs its name if the compilation takes long.

@@ -18,9 +18,11 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::config::{Patience, Settings};
 use inner::{Health, SlotState, Start};
+use meter::Meters;
 use observed::ObservedTimes;
 
 pub(crate) use counters::{CallOutcome, Counters};
+pub(crate) use meter::{BOUNDS, Meter, MeterView, OUTCOMES};
 pub(crate) use version::{Loaded, Version};
 pub(crate) use view::{
     CallFailure, Change, Chore, Disabled, RejectedDesired, RolledBack, SlotStatus, SlotView,
@@ -29,6 +31,7 @@ pub(crate) use view::{
 
 mod counters;
 mod inner;
+mod meter;
 mod observed;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -45,6 +48,7 @@ pub(crate) type Changes = watch::Sender<()>;
 pub(crate) struct Slot<P> {
     name: String,
     changes: Changes,
+    meters: Meters,
     inner: Mutex<SlotState<P>>,
 }
 
@@ -72,11 +76,16 @@ impl<P> Slot<P> {
     /// Creates a slot whose first version is being loaded.
     pub(crate) fn loading(name: &str, patience: Patience, changes: Changes) -> Slot<P> {
         let inner = Mutex::new(SlotState::new(patience));
-        Slot { name: name.to_owned(), changes, inner }
+        Slot { name: name.to_owned(), changes, meters: Meters::default(), inner }
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Returns the meter of a method, which tables of methods share.
+    pub(crate) fn meter(&self, method: &str) -> Arc<Meter> {
+        self.meters.of(method)
     }
 
     /// Begins a call of the active version. Returns an error if the plugin accepts no calls.

@@ -10,12 +10,33 @@ use protocol::id::MethodName;
 use super::PluginSlot;
 use super::idempotency::Idempotency;
 use crate::config::PluginSection;
+use crate::plugins::slot::Meter;
+
+/// The plugin that serves a method, and the meter of the method.
+#[derive(Clone)]
+pub(crate) struct Route {
+    pub(crate) slot: Arc<PluginSlot>,
+    pub(crate) meter: Arc<Meter>,
+}
+
+/// The name in metrics of all methods that no plugin names.
+const ANY: &str = "*";
+
+impl Route {
+    fn new(slot: &Arc<PluginSlot>, method: &str) -> Route {
+        Route { slot: Arc::clone(slot), meter: slot.meter(method) }
+    }
+
+    fn named(slot: &Arc<PluginSlot>, method: &MethodName) -> (MethodName, Route) {
+        (method.clone(), Route::new(slot, method.as_str()))
+    }
+}
 
 /// Plugins of a configuration, and the methods that they serve.
 pub(crate) struct Table {
-    named: HashMap<MethodName, Arc<PluginSlot>>,
+    named: HashMap<MethodName, Route>,
     /// The plugin that serves all other methods.
-    any: Option<Arc<PluginSlot>>,
+    any: Option<Route>,
     /// All plugins by name.
     slots: BTreeMap<String, Arc<PluginSlot>>,
     /// The settings for repeated calls, by plugin.
@@ -34,9 +55,9 @@ impl Table {
         let mut any = None;
         for (name, section) in sections {
             let slot = &slots[name];
-            named.extend(section.methods.iter().map(|method| (method.clone(), Arc::clone(slot))));
+            named.extend(section.methods.iter().map(|method| Route::named(slot, method)));
             if section.any_method {
-                any = Some(Arc::clone(slot));
+                any = Some(Route::new(slot, ANY));
             }
         }
         let idempotent = sections.iter().filter_map(|(name, section)| {
@@ -68,16 +89,15 @@ impl Table {
         let (ready, later): (Vec<_>, Vec<_>) = wanted.iter().partition(is_ready);
         for (name, section) in ready {
             let slot = &table.slots[name];
-            let methods = section.methods.iter();
-            table.named.extend(methods.map(|method| (method.clone(), Arc::clone(slot))));
+            table.named.extend(section.methods.iter().map(|method| Route::named(slot, method)));
             if section.any_method {
-                table.any = Some(Arc::clone(slot));
+                table.any = Some(Route::new(slot, ANY));
             }
         }
         for (_, section) in later {
             for method in &section.methods {
-                if let Some(slot) = self.named.get(method) {
-                    table.named.entry(method.clone()).or_insert_with(|| Arc::clone(slot));
+                if let Some(route) = self.named.get(method) {
+                    table.named.entry(method.clone()).or_insert_with(|| route.clone());
                 }
             }
             if section.any_method && table.any.is_none() {
@@ -89,7 +109,21 @@ impl Table {
 
     /// Returns the plugin that serves a method.
     pub(crate) fn serving(&self, method: &MethodName) -> Option<&Arc<PluginSlot>> {
+        self.route(method).map(|route| &route.slot)
+    }
+
+    /// Returns the plugin that serves a method, and the meter of the method.
+    pub(crate) fn route(&self, method: &MethodName) -> Option<&Route> {
         self.named.get(method).or(self.any.as_ref())
+    }
+
+    /// Returns the name of each method and its route, sorted by the names of the plugin and of
+    /// the method. The last method of a plugin may stand for those that no plugin names.
+    pub(crate) fn routes(&self) -> Vec<(&str, &Route)> {
+        let named = self.named.iter().map(|(method, route)| (method.as_str(), route));
+        let mut routes: Vec<_> = named.chain(self.any.iter().map(|route| (ANY, route))).collect();
+        routes.sort_by_key(|(method, route)| (route.slot.name(), *method == ANY, *method));
+        routes
     }
 
     /// Returns the slot of a plugin.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -21,6 +22,16 @@ const KEPT_BYTES: usize = 64 * 1024;
 /// Pause of the log thread after it has written everything. A busy program wakes the thread
 /// at most 200 times a second instead of once per line.
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// Number of lines that this process has dropped.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// Returns the number of log lines that this process has dropped, because standard error was not
+/// read.
+#[must_use]
+pub fn lost_lines() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
 
 /// Timeout of [`LineQueue::flush`].
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -67,6 +78,7 @@ impl LineQueue {
         let QueueState { lines, lost, .. } = &mut *state;
         if lines.each.len() >= MAX_LINES || lines.text.len() + text.len() > MAX_BYTES {
             *lost += 1;
+            LOST.fetch_add(1, Ordering::Relaxed);
             return;
         }
         lines.push(std::mem::take(lost), text);
@@ -218,7 +230,7 @@ mod tests {
                 None => kept += 1,
             }
         }
-        assert!(lost > 0);
+        assert!(lost > 0 && lost_lines() >= lost as u64);
         queue.push(b"last\n");
         assert_eq!(receiver.recv().unwrap(), "last");
     }

@@ -183,6 +183,7 @@ const HOST: Modules = &[
     ("swap", &["backoff", "config", "journal", "known_good", "plugins", "router", "supervision"]),
     ("control", &["config", "lent", "plugins", "record", "router", "swap"]),
     ("memory", &["device"]),
+    ("metrics", &["connection", "journal", "lent", "plugins", "router"]),
     (
         "run",
         &[
@@ -198,6 +199,7 @@ const HOST: Modules = &[
             "known_good",
             "lent",
             "memory",
+            "metrics",
             "plugins",
             "router",
             "supervision",

@@ -83,6 +83,11 @@ impl MessageQueue {
         self.memory = memory;
     }
 
+    /// Returns the number of messages dropped since the start of the host.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
     /// Adds a message found in the journal at the start. The caller passes them in the order of
     /// their numbers.
     pub(super) fn restore(&mut self, number: u64, topic: DeviceTopic, body: Bytes) {

@@ -101,7 +101,14 @@ impl Counters {
 
     /// Returns the error codes of calls without an answer of the plugin, with their number.
     pub(crate) fn by_error(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let errors = self.by_outcome().filter(|(outcome, _)| *outcome != "answered");
+        errors.filter(|(_, count)| *count > 0)
+    }
+
+    /// Returns the outcomes of calls with their number.
+    pub(crate) fn by_outcome(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = [
+            ("answered", self.answered),
             ("refused", self.refused),
             ("deadline-exceeded", self.deadline_exceeded),
             ("out-of-memory", self.out_of_memory),
@@ -112,7 +119,7 @@ impl Counters {
             ("busy", self.busy),
             ("disabled", self.disabled),
         ];
-        counts.into_iter().filter(|(_, count)| *count > 0)
+        counts.into_iter()
     }
 
     /// Returns the number of calls that ran.
