@@ -15,6 +15,7 @@ mod persistence;
 mod provisioning;
 mod reboot;
 mod record;
+mod remote;
 mod restart;
 mod rollout;
 mod simulate;

@@ -39,6 +39,7 @@ mod plugin;
 mod provisioning;
 mod reboot;
 mod registry;
+mod remote;
 mod signatures;
 mod telemetry;
 #[cfg(test)]
@@ -62,6 +63,8 @@ pub use plugin::{Patience, PluginSection};
 pub use provisioning::{Attestation, IssuedSection, ProvisioningSection};
 pub use reboot::{RebootCommand, RebootLimits};
 pub use registry::RegistrySection;
+pub(crate) use remote::{RESERVED_PREFIX, reserved};
+pub use remote::{RemoteMethod, RemoteSection};
 pub use signatures::{SignatureRule, TrustSection};
 pub use telemetry::{TelemetryLimits, WhenFull};
 
@@ -242,7 +245,7 @@ fn within(
     Ok(found)
 }
 
-/// Checks that no method has two plugins.
+/// Checks that no method has two plugins, and that none is reserved.
 fn check_methods<'a>(
     plugins: impl Iterator<Item = (&'a String, &'a PluginSection)>,
 ) -> Result<(), ConfigError> {
@@ -250,6 +253,10 @@ fn check_methods<'a>(
     for (name, plugin) in plugins {
         let named = plugin.methods.iter().map(Some);
         for method in named.chain(plugin.any_method.then_some(None)) {
+            if let Some(method) = method.filter(|method| reserved(method).is_some()) {
+                let (plugin, method) = (name.clone(), method.to_string());
+                return Err(ConfigError::ReservedMethod { plugin, method });
+            }
             match served.insert(method, name) {
                 Some(first) if first != name => {
                     let method = method.map_or("`*`".to_owned(), |name| format!("`{name}`"));

@@ -2,6 +2,8 @@
 //! both a line of JSON. Only the answers to recordings and logs have several lines, one for each call or log line.
 //! Only root and the host's user have access.
 //!
+//! Through the hub, `Remote` answers the same requests as direct methods.
+//!
 //! `Control::open` opens the socket, which only one host can own, and [`ask`] is the client.
 //! The `Operator` carries out the requests, and the router provides the list of plugins.
 
@@ -28,15 +30,18 @@ use socket_path::SocketPath;
 pub use crate::lent::log::LoggedLine;
 pub use ask::{AskError, ask, ask_for_lines};
 pub use messages::{ControlAnswer, ControlRequest, PluginStatus};
+pub(crate) use remote::Remote;
 pub use socket_path::ControlError;
 pub use status::{HostStatus, JobStatus};
 
 mod ask;
+mod bundle;
 mod find;
 mod logs;
 mod messages;
 mod pointer;
 mod recording;
+mod remote;
 mod show;
 mod socket_path;
 mod status;

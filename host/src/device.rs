@@ -26,6 +26,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
+use crate::config::reserved;
 use crate::connection::Deliveries;
 use crate::connection::{
     AnswerGuard, Connection, CredentialAnswer, Incoming, MalformedMethod, Method, Outbox,
@@ -35,7 +36,7 @@ use crate::device::systemd::ServiceManager;
 use crate::lent::durable::Durable;
 use crate::lent::telemetry::Telemetry;
 use crate::lent::twin::{Twin, TwinRequest};
-use crate::router::{Answer, Router};
+use crate::router::{Answer, ReservedMethods, Router};
 use crate::supervision::Supervisor;
 use calls::Calls;
 use drain::{Drain, DrainPurpose, DrainStep};
@@ -49,6 +50,8 @@ pub(crate) struct Device {
     pub(crate) client_id: String,
     pub(crate) connection: Connection,
     pub(crate) router: Arc<Router>,
+    /// Handler of the reserved methods; `None` if the device has none.
+    pub(crate) reserved: Option<Arc<dyn ReservedMethods>>,
     pub(crate) twin: Arc<Twin>,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) grace: Duration,
@@ -221,8 +224,16 @@ impl Device {
     /// Answers a method.
     fn call(&self, calls: &Calls, method: Method) {
         let Method { name, rid, payload, arrived, .. } = method;
-        let router = Arc::clone(&self.router);
         let caller = self.caller(rid.clone(), arrived);
+        if let (Some(_), Some(handler)) = (reserved(&name), self.reserved.clone()) {
+            calls.start(name.clone().as_str(), async move {
+                let own = reserved(&name).unwrap_or_default();
+                let (status, body) = handler.answer(own, &payload).await;
+                caller.answer(name.as_str(), Answer { status, body, call: "".into() }).await;
+            });
+            return;
+        }
+        let router = Arc::clone(&self.router);
         calls.start(name.clone().as_str(), async move {
             let answer = router.answer(&rid, &name, &payload).await;
             let call = Arc::clone(&answer.call);

@@ -120,9 +120,9 @@ pub fn read_fleet_record(json: &[u8]) -> Option<Vec<u8>> {
 pub use config::{
     Attestation, CommitLimits, Config, ConfigError, FleetSection, HostSection, HttpError,
     HubSection, IdentitySection, ImagePattern, ImageSection, IssuedSection, KeySource,
-    MetricsSection, Patience,
-    Pkcs11Uri, PluginSection, ProvisioningSection, RebootCommand, RebootLimits, RegistrySection,
-    SignatureRule, TelemetryLimits, TokenAttributes, TrustSection, UriError, WhenFull,
+    MetricsSection, Patience, Pkcs11Uri, PluginSection, ProvisioningSection, RebootCommand,
+    RebootLimits, RegistrySection, RemoteMethod, RemoteSection, SignatureRule, TelemetryLimits,
+    TokenAttributes, TrustSection, UriError, WhenFull,
 };
 pub use connection::{CertificateError, ProvisioningFailure};
 pub use fleet::SuppliesError;

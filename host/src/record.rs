@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 pub(crate) use call::Selected;
+pub(crate) use secrets::{NameRule, Secrets};
 
 /// Maximum number of calls of a recording.
 pub const MAX_CALLS: u32 = 100;

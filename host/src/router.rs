@@ -28,6 +28,7 @@ use reservations::Reservations;
 
 pub(crate) use answer::Answer;
 pub(crate) use reservations::{ReservedCall, Unavailable};
+pub(crate) use reserved::ReservedMethods;
 pub(crate) use table::{Route, Table};
 
 mod answer;
@@ -35,6 +36,7 @@ mod failure;
 mod idempotency;
 mod jobs;
 mod reservations;
+mod reserved;
 mod table;
 
 /// Time limit for a call to wait until its plugin is loaded. IoT Hub's default response timeout

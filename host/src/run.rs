@@ -11,7 +11,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::config::{Config, Configured};
 use crate::connection::{Connection, Dial};
-use crate::control::ControlHandles;
+use crate::control::{ControlHandles, Remote};
 use crate::device::Device;
 use crate::device::admission::RouterAdmission;
 use crate::device::certificate::{self, Renewer};
@@ -31,13 +31,13 @@ use crate::lent::log::{Log, RecentLines};
 use crate::lent::power::boot::Machine;
 use crate::lent::telemetry::Telemetry;
 use crate::lent::twin::Twin;
-use crate::{memory, metrics};
 use crate::plugins::slot::{Changes, Loaded, Slot};
 use crate::plugins::{self, Loader};
 use crate::router::{Router, Table};
 use crate::supervision::Supervisor;
 use crate::swap::switches::Switches;
 use crate::swap::{self, Operator, Swap, Watch};
+use crate::{memory, metrics};
 
 pub use check::{CheckReport, CheckedPlugin, check};
 pub use error::RunError;
@@ -137,15 +137,18 @@ pub async fn run_on(
         let serving = metrics::listener::serve(address, Arc::clone(&metrics));
         background.tasks.spawn(supervisor.watch("metrics", serving));
     }
+    let handles = ControlHandles {
+        router: Arc::clone(&router),
+        operator: background.operator,
+        status,
+        metrics,
+        jobs,
+        log: Arc::clone(&shared.log),
+    };
+    let granted = shared.config.host.remote.methods.clone();
+    let remote = Remote::new(granted, handles.clone(), shared.config.file.clone());
+    device.reserved = Some(Arc::new(remote));
     if let Some(control) = control {
-        let handles = ControlHandles {
-            router: Arc::clone(&router),
-            operator: background.operator,
-            status,
-            metrics,
-            jobs,
-            log: Arc::clone(&shared.log),
-        };
         background.tasks.spawn(supervisor.watch("control", control.run(handles)));
     }
     let renamed = async {
@@ -294,6 +297,7 @@ impl ProcessParts {
             client_id,
             connection,
             router,
+            reserved: None,
             twin,
             telemetry,
             grace,

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 /// Tables of `host.toml`: the heading on the page, the JSON pointer into the schema, and the
 /// line that opens the table.
-const TABLES: [(&str, &str, &str); 16] = [
+const TABLES: [(&str, &str, &str); 17] = [
     ("", "", ""),
     ("[hub]", "/properties/hub", "[hub]\n"),
     ("[hub.identity]", "/properties/hub/properties/identity", "[hub.identity]\n"),
@@ -29,6 +29,7 @@ const TABLES: [(&str, &str, &str); 16] = [
     ("[host]", "/properties/host", "[host]\n"),
     ("[host.telemetry]", "/properties/host/properties/telemetry", "[host.telemetry]\n"),
     ("[host.metrics]", "/properties/host/properties/metrics", "[host.metrics]\n"),
+    ("[host.remote]", "/properties/host/properties/remote", "[host.remote]\n"),
     ("[host.registry]", "/properties/host/properties/registry", "[host.registry]\n"),
     ("[host.trust]", "/properties/host/properties/trust", "[host.trust]\n"),
     ("[fleet]", "/properties/fleet", "[fleet]\n"),
@@ -60,7 +61,11 @@ fn schema() -> Value {
 /// required keys.
 fn document(heading: &str, line: &str) -> String {
     let key = line.split_once(" = ").map_or(line, |(key, _)| key);
-    let unless = |name: &str, text: &str| if key == name { String::new() } else { text.to_owned() };
+    // A table of the host does not have the keys of a plugin, even if the names are the same.
+    let is_own = !heading.starts_with("[host");
+    let unless = |name: &str, text: &str| {
+        if is_own && key == name { String::new() } else { text.to_owned() }
+    };
     let http = heading.contains(".http");
     let fleet = heading.contains("[fleet");
     let mut text = String::new();

@@ -16,6 +16,7 @@ use crate::sign_in::Auth;
 pub(crate) use show::OutputFormat;
 
 mod configurations;
+mod device;
 mod devices;
 mod input;
 mod jobs;
@@ -174,6 +175,9 @@ pub(crate) enum HubCommand {
         #[arg(long, value_name = "N")]
         page_size: Option<u32>,
     },
+    /// Look into the host of a device and control its plugins, as far as the device grants it
+    #[command(subcommand, after_help = device::EXAMPLES)]
+    Device(device::DeviceCommand),
     /// List, register and remove devices
     #[command(subcommand, after_help = DEVICES_EXAMPLES)]
     Devices(devices::DevicesCommand),
@@ -214,6 +218,7 @@ pub(crate) async fn run(
         }
         HubCommand::Twin(command) => twin::run(command, client, show).await,
         HubCommand::Query { query, page_size } => query::run(&query, page_size, client).await,
+        HubCommand::Device(command) => device::run(command, client, show).await,
         HubCommand::Devices(command) => devices::run(command, client, show).await,
         HubCommand::Configurations(command) => configurations::run(command, client, show).await,
         HubCommand::Rollout(command) => rollout::run(command, client, show).await,

@@ -45,7 +45,9 @@ pub enum ConfigError {
     #[error("`hub.telemetry_topic`")]
     TelemetryTopic(#[source] CustomTopicError),
     /// Address for metrics that is none, or not a loopback one.
-    #[error("`host.metrics.listen` is `{0}`, not a loopback address with a port such as `127.0.0.1:9464`")]
+    #[error(
+        "`host.metrics.listen` is `{0}`, not a loopback address with a port such as `127.0.0.1:9464`"
+    )]
     MetricsAddress(String),
     /// Unknown connection profile of the hub.
     #[error("`hub.profile`: {0}")]
@@ -213,6 +215,16 @@ pub enum ConfigError {
         /// Name of the second plugin.
         second: String,
         /// Name of the method, quoted, or `*`.
+        method: String,
+    },
+    /// Method whose name is reserved.
+    #[error(
+        "[plugins.{plugin}]: `{method}` is reserved for the host, as all names that begin with `behaviour.`"
+    )]
+    ReservedMethod {
+        /// Name of the plugin.
+        plugin: String,
+        /// Name of the method.
         method: String,
     },
     /// Unknown capability.

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::period::Period;
+use super::remote::RemoteMethod;
 use super::signatures::SignatureRule;
 use super::telemetry::WhenFull;
 
@@ -91,6 +92,8 @@ pub(super) struct Host {
     #[serde(default)]
     pub(super) metrics: MetricsKeys,
     #[serde(default)]
+    pub(super) remote: RemoteKeys,
+    #[serde(default)]
     pub(super) registry: RegistryKeys,
     #[serde(default)]
     pub(super) trust: TrustKeys,
@@ -100,6 +103,13 @@ pub(super) struct Host {
 #[serde(deny_unknown_fields)]
 pub(super) struct MetricsKeys {
     pub(super) listen: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RemoteKeys {
+    #[serde(default)]
+    pub(super) methods: BTreeSet<RemoteMethod>,
 }
 
 #[derive(Debug, Default, Deserialize)]

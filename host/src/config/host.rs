@@ -10,6 +10,7 @@ use super::commits::CommitLimits;
 use super::metrics::{self, MetricsSection};
 use super::reboot::{RebootCommand, RebootLimits};
 use super::registry::{self, RegistrySection};
+use super::remote::RemoteSection;
 use super::signatures::TrustSection;
 use super::telemetry::TelemetryLimits;
 use super::{ConfigError, Errors, file, is_a_name, within};
@@ -44,6 +45,8 @@ pub struct HostSection {
     pub control_socket: Option<PathBuf>,
     /// Listener for programs that collect metrics.
     pub metrics: MetricsSection,
+    /// Direct methods that the host answers itself.
+    pub remote: RemoteSection,
     /// Fetching of plugins that are named by an image.
     pub registry: RegistrySection,
     /// Keys whose signatures are accepted.
@@ -92,6 +95,7 @@ pub(super) fn host(
         memory_bytes: section.memory_bytes.map(NonZeroUsize::get),
         control_socket: section.control_socket.map(|path| directory.join(path)),
         metrics: metrics?,
+        remote: RemoteSection { methods: section.remote.methods },
         registry: registry?,
         trust: trust(section.trust, directory),
     })

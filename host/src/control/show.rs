@@ -45,9 +45,7 @@ impl ControlAnswer {
                 format!("the host has no job `{}`", escape(id))
             }
             ControlAnswer::Status(status) => status.to_text(),
-            ControlAnswer::Metrics(text) => {
-                text.lines().map(escape).collect::<Vec<_>>().join("\n")
-            }
+            ControlAnswer::Metrics(text) => text.lines().map(escape).collect::<Vec<_>>().join("\n"),
             ControlAnswer::Jobs(jobs) => jobs_text(jobs),
             ControlAnswer::Plugins {
                 plugins,

@@ -1,4 +1,4 @@
-//! Removal of secrets from a recorded case.
+//! Removal of secrets from a recorded case or a support bundle.
 //!
 //! A value is a secret if its name contains a word such as `password`, or if its text has the
 //! format of a key or token. The text is removed wherever it occurs in the case.
@@ -39,7 +39,7 @@ const TEXTS: [&str; 5] =
 
 /// Secrets of a case, found in its inputs.
 #[derive(Default)]
-pub(super) struct Secrets {
+pub(crate) struct Secrets {
     texts: Vec<String>,
     /// JSON pointers to the values that were left out.
     pub(super) left_out: Vec<String>,
@@ -47,7 +47,7 @@ pub(super) struct Secrets {
 
 /// Rule for the names of secrets.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum NameRule {
+pub(crate) enum NameRule {
     /// Settings, where a name that ends with `key` or `keys` also denotes a secret.
     Settings,
     /// Other data, where a key is usually an identifier.
@@ -56,7 +56,7 @@ pub(super) enum NameRule {
 
 impl Secrets {
     /// Replaces the secrets below `at`, which is the JSON pointer to the value.
-    pub(super) fn redact(&mut self, at: &str, value: &mut Value, rule: NameRule) {
+    pub(crate) fn redact(&mut self, at: &str, value: &mut Value, rule: NameRule) {
         match value {
             Value::Object(members) => {
                 for (name, member) in members.iter_mut() {
@@ -116,14 +116,14 @@ impl Secrets {
     }
 
     /// Replaces a value, and stores its texts for [`remove_from`](Self::remove_from).
-    pub(super) fn leave_out(&mut self, at: String, value: &mut Value) {
+    pub(crate) fn leave_out(&mut self, at: String, value: &mut Value) {
         collect_texts(value, &mut self.texts);
         *value = REDACTED.into();
         self.left_out.push(at);
     }
 
     /// Removes the texts of the secrets from other inputs.
-    pub(super) fn remove_from(&self, value: &mut Value) {
+    pub(crate) fn remove_from(&self, value: &mut Value) {
         match value {
             Value::Object(members) => members.values_mut().for_each(|it| self.remove_from(it)),
             Value::Array(items) => items.iter_mut().for_each(|it| self.remove_from(it)),

@@ -13,6 +13,7 @@ use protocol::id::{MethodName, RequestId};
 use tokio::time::Instant;
 
 use super::Router;
+use crate::config::reserved;
 use crate::plugins::slot::Disabled;
 
 /// The time for which a permit waits for its method. The method is already on its way through
@@ -70,6 +71,9 @@ impl Router {
     ) -> Result<ReservedCall, Unavailable> {
         if self.is_draining() {
             return Err(Unavailable::Busy);
+        }
+        if reserved(method).is_some() {
+            return Ok(ReservedCall { min_time: Duration::ZERO, permit: None });
         }
         let table = self.table();
         let slot = table.serving(method).ok_or(Unavailable::Unknown)?;

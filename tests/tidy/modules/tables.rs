@@ -169,6 +169,7 @@ const HOST: Modules = &[
         "device",
         &[
             "backoff",
+            "config",
             "connection",
             "fleet",
             "ids",

@@ -1,0 +1,141 @@
+//! The support bundle: a description of a host for somebody who helps from afar.
+//!
+//! It contains no file but `host.toml`, without the settings of plugins and without values
+//! that look secret. What is left out there is removed from the rest as well, because a plugin may
+//! have logged it.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+use tokio::task::spawn_blocking;
+
+use super::{ControlAnswer, ControlHandles, ControlRequest, PluginStatus};
+use crate::lent::log::LoggedLine;
+use crate::record::{NameRule, Secrets};
+
+/// Number of log lines of each plugin.
+const LOG_LINES: usize = 20;
+
+/// Parts that may be left out if the bundle is too large, in this order.
+const OPTIONAL: [&str; 4] = ["log", "jobs", "configuration", "plugins"];
+
+/// Collects the bundle.
+pub(super) async fn collect(handles: &ControlHandles, configuration: Option<PathBuf>) -> Value {
+    let status = match handles.answer(ControlRequest::Status {}).await {
+        ControlAnswer::Status(status) => json!(status),
+        _ => Value::Null,
+    };
+    let jobs = match handles.answer(ControlRequest::Jobs {}).await {
+        ControlAnswer::Jobs(jobs) => json!(jobs),
+        _ => Value::Null,
+    };
+    let table = handles.router.table();
+    let plugins: Vec<_> = table.slots().values().map(|slot| PluginStatus::of(slot)).collect();
+    let lines = plugins.iter().map(|plugin| {
+        let (lines, _) = handles.log.follow(&plugin.name, LOG_LINES);
+        let lines: Vec<&LoggedLine> = lines.iter().map(|line| &**line).collect();
+        (plugin.name.clone(), json!(lines))
+    });
+    let bundle = json!({
+        "time": format!("{:.3}", jiff::Timestamp::now()),
+        "status": status,
+        "configuration_refused": handles.operator.configuration().refused,
+        "plugins": plugins,
+        "jobs": jobs,
+        "log": lines.collect::<Map<_, _>>(),
+    });
+    let reading = spawn_blocking(move || {
+        let machine = json!({ "kernel": kernel(), "architecture": std::env::consts::ARCH });
+        (machine, configuration.as_deref().and_then(settings))
+    });
+    let (machine, configuration) = reading.await.unwrap_or_default();
+    without_secrets(bundle, machine, configuration)
+}
+
+/// Reads `host.toml`. Returns `None` if it is not readable or not TOML.
+fn settings(file: &Path) -> Option<Value> {
+    let table: toml::Table = program::text::read(file).ok()?.parse().ok()?;
+    serde_json::to_value(table).ok()
+}
+
+fn kernel() -> String {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    release.trim().to_owned()
+}
+
+/// Adds the machine and the configuration to a bundle, and removes the secrets from all of it.
+fn without_secrets(mut bundle: Value, machine: Value, configuration: Option<Value>) -> Value {
+    let mut secrets = Secrets::default();
+    let mut configuration = configuration.unwrap_or_default();
+    let plugins = configuration.get_mut("plugins").and_then(Value::as_object_mut);
+    for (name, plugin) in plugins.into_iter().flatten() {
+        // Nothing is known about the settings of a plugin, so none is harmless.
+        let settings = plugin.get_mut("config").and_then(Value::as_object_mut);
+        for (key, value) in settings.into_iter().flatten() {
+            secrets.leave_out(format!("/plugins/{name}/config/{key}"), value);
+        }
+    }
+    secrets.redact("", &mut configuration, NameRule::Settings);
+    secrets.redact("", &mut bundle, NameRule::Data);
+    secrets.remove_from(&mut bundle);
+    secrets.remove_from(&mut configuration);
+    bundle["machine"] = machine;
+    bundle["configuration"] = configuration;
+    bundle
+}
+
+/// Removes parts until the bundle has at most `max_bytes`, and lists them in `left_out`.
+pub(super) fn fit(mut bundle: Value, max_bytes: usize) -> Value {
+    let mut left_out = Vec::new();
+    for part in OPTIONAL {
+        if bundle.to_string().len() + 256 <= max_bytes {
+            break;
+        }
+        if let Some(part_of_bundle) = bundle.get_mut(part) {
+            *part_of_bundle = Value::Null;
+            left_out.push(part);
+        }
+    }
+    bundle["left_out"] = json!(left_out);
+    bundle
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_of_the_configuration_are_in_no_part_of_the_bundle() {
+        let configuration = json!({
+            "host": { "grace": "10s" },
+            "plugins": { "fan": {
+                "file": "fan.wasm",
+                "config": { "mode": "innocent-name", "nested": { "list": [1234567, "deep-secret"] } },
+            } },
+            "hub": { "connection_string_file": "/etc/device" },
+        });
+        let bundle = json!({ "log": { "fan": [
+            { "message": "signed in with innocent-name and 1234567" },
+            { "message": "HostName=h;SharedAccessKey=abc" },
+            { "message": "deep-secret", "fields": { "apiToken": "xyz" } },
+        ] } });
+        let bundle = without_secrets(bundle, json!({}), Some(configuration));
+        let text = bundle.to_string();
+        for secret in ["innocent-name", "1234567", "deep-secret", "abc", "xyz"] {
+            assert!(!text.contains(secret), "{secret}: {text}");
+        }
+        assert_eq!(bundle["configuration"]["host"]["grace"], "10s");
+        assert_eq!(bundle["configuration"]["plugins"]["fan"]["file"], "fan.wasm");
+        assert!(text.contains("signed in with"), "{text}");
+    }
+
+    #[test]
+    fn a_large_bundle_is_cut_and_says_so() {
+        let bundle = json!({ "status": 1, "log": "x".repeat(2000), "jobs": [], "plugins": [] });
+        let cut = fit(bundle.clone(), 1000);
+        let expected =
+            json!({ "status": 1, "log": null, "jobs": [], "plugins": [], "left_out": ["log"] });
+        assert_eq!(cut, expected);
+        assert_eq!(fit(bundle, 10_000)["left_out"], json!([]));
+    }
+}

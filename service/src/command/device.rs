@@ -1,0 +1,250 @@
+//! The command `behaviour-service device`: help from afar, by the reserved methods of a host.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use behaviour_service::{Client, DeviceId, MethodRequest, ServiceError};
+use clap::{Args, Subcommand};
+use program::{Progress, candidates, note, say};
+use serde_json::{Map, Value, json};
+
+use super::input;
+use super::show::{self, OutputFormat};
+use crate::command_error::{CommandError, FailureKind};
+use crate::known_ids;
+
+/// Start of the names of the reserved methods.
+const PREFIX: &str = "behaviour.";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  behaviour-service device status my-device
+  behaviour-service device logs my-device fan --lines 20
+  behaviour-service device rollback my-device fan
+  behaviour-service device bundle my-device > bundle.json";
+
+#[derive(Subcommand)]
+pub(crate) enum DeviceCommand {
+    /// Print the connection, the calls and the pending work of the host
+    Status(DeviceTarget),
+    /// Print the plugins with their versions and states
+    Plugins(DeviceTarget),
+    /// Print the last log lines of a plugin
+    Logs {
+        #[command(flatten)]
+        target: PluginTarget,
+        /// Number of lines
+        #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
+        lines: u32,
+    },
+    /// Print the metrics of the host as OpenMetrics text
+    Metrics {
+        #[command(flatten)]
+        target: DeviceTarget,
+        /// Only metrics whose names begin with this text
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        name: String,
+    },
+    /// Load a plugin's file again, even if its version was rolled back
+    Reload(PluginTarget),
+    /// Answer a plugin's methods with 503 until it is enabled, even after a restart
+    Disable(PluginTarget),
+    /// Enable a disabled plugin immediately
+    Enable(PluginTarget),
+    /// Return to the previous version of a plugin until its file changes
+    Rollback(PluginTarget),
+    /// Print a description of the host without secrets, as JSON
+    Bundle(DeviceTarget),
+}
+
+#[derive(Args)]
+pub(crate) struct DeviceTarget {
+    /// The device's id
+    #[arg(add = candidates(known_ids::of_devices))]
+    device: DeviceId,
+    /// Maximum time for the device to answer, 5s to 300s
+    #[arg(long, default_value = "30s", value_parser = input::response_timeout, value_name = "TIME")]
+    timeout: Duration,
+}
+
+#[derive(Args)]
+pub(crate) struct PluginTarget {
+    #[command(flatten)]
+    target: DeviceTarget,
+    /// Name of the plugin in the device's host.toml
+    #[arg(value_name = "PLUGIN")]
+    plugin: String,
+}
+
+pub(super) async fn run(
+    command: DeviceCommand,
+    client: &Client,
+    show: OutputFormat,
+) -> Result<(), CommandError> {
+    let (name, target, payload) = match command {
+        DeviceCommand::Status(target) => ("status", target, json!({})),
+        DeviceCommand::Plugins(target) => ("plugins", target, json!({})),
+        DeviceCommand::Logs { target: PluginTarget { target, plugin }, lines } => {
+            ("logs", target, json!({ "plugin": plugin, "lines": lines }))
+        }
+        DeviceCommand::Metrics { target, name } => ("metrics", target, json!({ "name": name })),
+        DeviceCommand::Bundle(target) => ("bundle", target, json!({})),
+        DeviceCommand::Reload(plugin) => plugin.request("reload"),
+        DeviceCommand::Disable(plugin) => plugin.request("disable"),
+        DeviceCommand::Enable(plugin) => plugin.request("enable"),
+        DeviceCommand::Rollback(plugin) => plugin.request("rollback"),
+    };
+    let answer = ask(client, &target, name, payload).await?;
+    if show.as_json {
+        show::json(&answer);
+        return Ok(());
+    }
+    match name {
+        "status" => say(properties(&answer)),
+        "plugins" => plugins(&answer).into_iter().for_each(say),
+        "logs" => {
+            note_left_out(&answer, "earlier lines");
+            items(&answer, "lines").for_each(|line| say(log_line(line)));
+        }
+        "metrics" => {
+            let text = answer["metrics"].as_str().unwrap_or_default();
+            text.lines().for_each(|line| say(json::escape(line)));
+            note_left_out(&answer, "lines");
+        }
+        "bundle" => say(format!("{answer:#}")),
+        _ => say(json::escape(answer["done"].as_str().unwrap_or("done"))),
+    }
+    Ok(())
+}
+
+impl PluginTarget {
+    fn request(self, name: &'static str) -> (&'static str, DeviceTarget, Value) {
+        (name, self.target, json!({ "plugin": self.plugin }))
+    }
+}
+
+/// Invokes a reserved method, and returns the payload of its answer.
+async fn ask(
+    client: &Client,
+    target: &DeviceTarget,
+    name: &str,
+    payload: Value,
+) -> Result<Value, CommandError> {
+    let method = format!("{PREFIX}{name}").parse().expect("the name has only letters and a dot");
+    let request =
+        MethodRequest { response_timeout: target.timeout, ..MethodRequest::new(method, payload) };
+    let waiting = Progress::new(&format!("{}: {} is running", target.device, request.name));
+    let result = client.invoke(&target.device, &request).await?;
+    drop(waiting);
+    let payload = result.payload.to_value();
+    if result.status == 200 {
+        return Ok(payload);
+    }
+    let error = ServiceError::Device {
+        device: target.device.to_string(),
+        method: request.name.to_string(),
+        status: result.status,
+        payload: result.payload.compact(),
+    };
+    let kind = FailureKind::Service(error.kind());
+    Err(match payload["error"].as_str() {
+        Some("not-granted") => CommandError::new(kind, error).with_hint(format!(
+            "add \"{name}\" to `methods` under [host.remote] in the device's host.toml"
+        )),
+        Some("unknown-method") => CommandError::new(kind, error)
+            .with_hint("the device runs another program, or an earlier version of behaviour-host"),
+        _ => CommandError::new(kind, error),
+    })
+}
+
+fn items<'a>(answer: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+    answer[name].as_array().into_iter().flatten()
+}
+
+fn note_left_out(answer: &Value, what: &str) {
+    if let Some(count) = answer["left_out"].as_u64().filter(|count| *count > 0) {
+        note(format_args!("{count} {what} left out: the answer of a method is limited to 128 KiB"));
+    }
+}
+
+/// Returns one line for each property that is not `null`.
+fn properties(value: &Value) -> String {
+    let none = Map::new();
+    let members = value.as_object().unwrap_or(&none).iter();
+    let lines = members.filter(|(_, value)| !value.is_null()).map(|(name, value)| {
+        format!("{:<20} {}", json::escape(&name.replace('_', " ")), cell(value))
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Returns a header and one line for each plugin.
+fn plugins(answer: &Value) -> Vec<String> {
+    let row = |cells: [&str; 5]| {
+        let [name, version, state, answered, digest] = cells;
+        format!("{name:<20} {version:<8} {state:<12} {answered:<9} {digest}")
+    };
+    let mut lines = vec![row(["NAME", "VERSION", "STATE", "ANSWERED", "DIGEST"])];
+    for plugin in items(answer, "plugins") {
+        let digest = cell(&plugin["digest"]);
+        let digest = digest.chars().take(12).collect::<String>();
+        let cells = [
+            cell(&plugin["name"]),
+            cell(&plugin["version"]),
+            cell(&plugin["state"]),
+            cell(&plugin["counters"]["answered"]),
+            digest,
+        ];
+        lines.push(row(cells.each_ref().map(String::as_str)));
+        if let Some(error) = plugin["last_error"].as_str() {
+            lines.push(format!("{}: {}", cell(&plugin["name"]), json::escape(error)));
+        }
+    }
+    lines
+}
+
+/// Returns a log line as text.
+fn log_line(line: &Value) -> String {
+    let text = |name: &str| line[name].as_str().unwrap_or_default();
+    let (time, level, method) = (text("time"), text("level"), text("method"));
+    let mut shown = format!("{time} {level:<5}  {method}  {}", text("message"));
+    for (key, value) in line["fields"].as_object().into_iter().flatten() {
+        // Writing to a string does not fail.
+        let _ = write!(shown, "  {key}={}", value.as_str().unwrap_or_default());
+    }
+    let _ = write!(shown, "  call={}", text("call"));
+    json::escape(&shown).into_owned()
+}
+
+fn cell(value: &Value) -> String {
+    match value.as_str() {
+        Some(text) => json::escape(text).into_owned(),
+        None => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_shown_line_by_line_without_control_characters() {
+        let status = json!({ "device": "d1\u{1b}", "reason": null });
+        let lines = properties(&status);
+        assert_eq!(lines, format!("{:<20} {}", "device", r"d1\u{1b}"));
+        let line = json!({
+            "time": "t", "level": "info", "method": "m", "message": "a\nb",
+            "fields": { "k": "v" }, "call": "c",
+        });
+        assert_eq!(log_line(&line), "t info   m  a\\nb  k=v  call=c");
+        let answer = json!({ "plugins": [{
+            "name": "fan", "version": 2, "state": "active", "digest": "0123456789abcdef",
+            "counters": { "answered": 7 }, "last_error": "rolled\u{7}back",
+        }] });
+        let expected = [
+            "NAME                 VERSION  STATE        ANSWERED  DIGEST",
+            "fan                  2        active       7         0123456789ab",
+            "fan: rolled\\u{7}back",
+        ];
+        assert_eq!(plugins(&answer), expected);
+    }
+}
