@@ -50,6 +50,9 @@ pub(crate) enum Measure {
     Mqtt5Methods,
     Mqtt5Processor,
     Mqtt5HubMemory,
+    ProvisionedOverPython,
+    StartAssigned,
+    CertificateMemory,
 }
 
 const GOALS: &[Goal] = &[
@@ -155,6 +158,24 @@ const GOALS: &[Goal] = &[
         Measure::Mqtt5HubMemory,
         "the hub with 5,000 idle devices of `mqttV5`, against `classic`",
         Bound::AtMost(1.3),
+        "",
+    ),
+    goal(
+        Measure::ProvisionedOverPython,
+        "devices of a group provisioned and connected a second, against the Python SDK in 32 processes",
+        Bound::AtLeast(5.0),
+        "",
+    ),
+    goal(
+        Measure::StartAssigned,
+        "start to first answer with an assignment on disk, against a connection string",
+        Bound::AtMost(1.1),
+        "",
+    ),
+    goal(
+        Measure::CertificateMemory,
+        "idle RSS with a certificate in files, against a connection string",
+        Bound::AtMost(1.05),
         "",
     ),
 ];

@@ -27,6 +27,10 @@ pub(crate) struct Hub {
     pub(crate) client: Client,
     pub(crate) mqtt_port: u16,
     pub(crate) connect_port: u16,
+    /// The id scope of the Device Provisioning Service.
+    pub(crate) id_scope: String,
+    /// The connection string of a service that enrolls devices.
+    pub(crate) provisioning: String,
     ca_file: PathBuf,
 }
 
@@ -61,6 +65,8 @@ impl Hub {
             service,
             mqtt_port: between("MQTT over TLS on port ", ',')?.parse()?,
             connect_port: between("HTTP CONNECT on port ", '\n')?.parse()?,
+            id_scope: between("PROVISIONING_IDSCOPE='", '\'')?.to_owned(),
+            provisioning: between("PROVISIONING_CONNECTION_STRING='", '\'')?.to_owned(),
             process,
             ca_file,
         })
@@ -92,9 +98,13 @@ impl Hub {
 
     /// Waits until the device is disconnected. The hub notices the end of a killed process
     /// late, and methods that it sends before that are lost.
-    async fn wait_until_disconnected(&self, id: &DeviceId) -> anyhow::Result<()> {
+    /// Returns at once if there is no such device.
+    pub(crate) async fn wait_until_disconnected(&self, id: &DeviceId) -> anyhow::Result<()> {
         let started = Instant::now();
-        while self.client.device(id).await?.connection_state.as_deref() == Some("Connected") {
+        while matches!(
+            self.client.device(id).await,
+            Ok(device) if device.connection_state.as_deref() == Some("Connected")
+        ) {
             if started.elapsed() > DISCONNECT_TIMEOUT {
                 bail!("{id} is still connected {DISCONNECT_TIMEOUT:?} after its process has ended");
             }

@@ -52,6 +52,10 @@ struct Arguments {
     /// Measure another build of the host in turn with this one, such as the last release
     #[arg(long, requires = "own", value_name = "PROGRAM")]
     against: Option<PathBuf>,
+    /// Measure unoptimised builds, which are ready sooner. Only the page of `identity` says so, so
+    /// the others are not written
+    #[arg(long)]
+    unoptimised: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -72,6 +76,8 @@ enum Section {
     Fleet,
     /// The profile `mqttV5` next to `classic`
     Profiles,
+    /// Provisioning next to the official SDK, and the cost of an assignment and a certificate
+    Identity,
     /// The service of this project next to the official SDK
     Service,
     /// The author's tool with the guest of each language
@@ -84,6 +90,8 @@ enum Section {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
     pub(crate) quick: bool,
+    /// `true` for builds that are not optimised.
+    pub(crate) unoptimised: bool,
     pub(crate) rounds: usize,
     /// The duration of one load.
     pub(crate) time: Duration,
@@ -103,16 +111,21 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { sections, quick, rounds, own, against } = arguments;
+    let Arguments { sections, quick, rounds, own, against, unoptimised } = arguments;
     let wanted = |section| sections.contains(&section) || sections.contains(&Section::All);
     if sections.contains(&Section::BareDevice) {
         // The runtime polls the socket on its worker threads, so the device runs in a task and
         // not on the main thread.
         return tokio::spawn(peers::bare::run()).await?;
     }
+    anyhow::ensure!(
+        quick || !unoptimised || sections == [Section::Identity],
+        "only the section `identity` is written from unoptimised builds; add --quick"
+    );
     let (default_rounds, time) = if quick { (2, 500) } else { (5, 1200) };
     let effort = Effort {
         quick,
+        unoptimised,
         rounds: rounds.unwrap_or(default_rounds),
         time: Duration::from_millis(time),
         kinds: match (own, &against) {
@@ -121,7 +134,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             (false, _) => &Kind::ALL,
         },
     };
-    let stage = Stage::prepare(against).await?;
+    let stage = Stage::prepare(against, unoptimised).await?;
     let mut goals = Results::default();
     if wanted(Section::Devices) {
         sections::devices::measure(&stage, effort, &mut goals).await?;
@@ -143,6 +156,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     if wanted(Section::Profiles) {
         sections::profiles::measure(&stage, effort, &mut goals).await?;
+    }
+    if wanted(Section::Identity) {
+        sections::identity::measure(&stage, effort, &mut goals).await?;
     }
     if wanted(Section::Service) {
         sections::service::measure(&stage, effort).await?;

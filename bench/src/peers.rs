@@ -30,6 +30,10 @@ pub(crate) enum Kind {
     Host,
     /// Another build of `behaviour-host`, named by the user.
     OtherHost,
+    /// `behaviour-host` with a registration at the Device Provisioning Service.
+    Assigned,
+    /// `behaviour-host` with a certificate.
+    X509,
     PythonAsync,
     PythonSync,
     Node,
@@ -44,6 +48,8 @@ impl Kind {
             Kind::Bare => "bare rumqttc",
             Kind::Host => "behaviour-host",
             Kind::OtherHost => "the other behaviour-host",
+            Kind::Assigned => "behaviour-host with an assignment",
+            Kind::X509 => "behaviour-host with a certificate",
             Kind::PythonAsync => "Python SDK, async",
             Kind::PythonSync => "Python SDK, sync",
             Kind::Node => "Node SDK",
@@ -55,10 +61,17 @@ impl Kind {
             Kind::Bare => "bare",
             Kind::Host => "host",
             Kind::OtherHost => "other-host",
+            Kind::Assigned => "assigned",
+            Kind::X509 => "x509",
             Kind::PythonAsync => "python-async",
             Kind::PythonSync => "python-sync",
             Kind::Node => "node",
         }
+    }
+
+    /// Returns the id of its device.
+    pub(crate) fn device(self) -> String {
+        format!("{}-device", self.id())
     }
 }
 
@@ -81,8 +94,11 @@ pub(crate) struct Peer {
 impl Stage {
     /// Builds the programs and starts the hub that all measurements share. `other_host` is
     /// another build of the host to measure.
-    pub(crate) async fn prepare(other_host: Option<PathBuf>) -> anyhow::Result<Stage> {
-        let mut programs = Programs::build()?;
+    pub(crate) async fn prepare(
+        other_host: Option<PathBuf>,
+        unoptimised: bool,
+    ) -> anyhow::Result<Stage> {
+        let mut programs = Programs::build(unoptimised)?;
         programs.other_host = other_host;
         let sdks = programs.sdks()?;
         let folder = tempfile::tempdir()?;
@@ -102,13 +118,22 @@ impl Stage {
 
     /// Starts a peer without waiting for its connection.
     pub(crate) async fn start(&self, kind: Kind, host: &HostToml) -> anyhow::Result<Peer> {
-        let device = format!("{}-device", kind.id());
+        let device = kind.device();
         // The Python SDK has a hard-coded port and treats a port after the name as part of
         // the name.
         let with_port = !matches!(kind, Kind::PythonAsync | Kind::PythonSync);
-        let identity = self.hub.device(&device, with_port).await?;
+        let identity = match kind {
+            Kind::Assigned | Kind::X509 => {
+                self.hub.wait_until_disconnected(&device.parse()?).await?;
+                let port = self.hub.mqtt_port;
+                (kind == Kind::X509)
+                    .then(|| format!("HostName=localhost:{port};DeviceId={device};x509=true"))
+            }
+            _ => Some(self.hub.device(&device, with_port).await?),
+        };
         let mut command = self.command(kind, host)?;
-        command.env(IDENTITY, identity).env(CA_FILE, self.hub.ca_file());
+        command.envs(identity.map(|identity| (IDENTITY, identity)));
+        command.env(CA_FILE, self.hub.ca_file());
         let started = Instant::now();
         let process = Process::start(kind.id(), self.folder.path(), command)?;
         Ok(Peer { device, started, process })
@@ -156,7 +181,10 @@ impl Stage {
     /// Returns the folder with the files of a host.
     pub(crate) fn host_folder(&self, kind: Kind) -> PathBuf {
         let folder = self.folder.path();
-        if kind == Kind::OtherHost { folder.join("other") } else { folder.to_owned() }
+        match kind {
+            Kind::OtherHost | Kind::Assigned | Kind::X509 => folder.join(kind.id()),
+            _ => folder.to_owned(),
+        }
     }
 
     pub(crate) fn echo(&self, device: &str) -> Request {
@@ -171,7 +199,7 @@ impl Stage {
                 command.arg("bare-device");
                 command
             }
-            Kind::Host | Kind::OtherHost => {
+            Kind::Host | Kind::OtherHost | Kind::Assigned | Kind::X509 => {
                 let program = match (&self.programs.other_host, kind) {
                     (Some(other), Kind::OtherHost) => other,
                     _ => &self.programs.host,
@@ -216,6 +244,8 @@ pub(crate) struct HostToml {
     pub(crate) profile: Option<ConnectionProfile>,
     /// Components of further plugins, which are not called.
     pub(crate) further: Vec<PathBuf>,
+    /// Tables of the identity, for a device without a key of the hub.
+    pub(crate) identity: String,
 }
 
 impl HostToml {
@@ -234,8 +264,9 @@ impl HostToml {
             )
         });
         let mut text = format!(
-            "[hub]\nport = {}\nca_file = {:?}\n{profile}[host]\n{memory}compile_cache = {}\ndata = {}\n\
+            "{}[hub]\nport = {}\nca_file = {:?}\n{profile}[host]\n{memory}compile_cache = {}\ndata = {}\n\
              [plugins.probe]\nfile = {}\nmethods = [\"*\"]\ndeadline = \"60s\"\n",
+            self.identity,
             stage.hub.mqtt_port,
             stage.hub.ca_file(),
             quoted(&cache),

@@ -36,15 +36,17 @@ pub(crate) struct Sdks {
 
 impl Programs {
     /// Builds the programs of this workspace with the profile for distribution. This program
-    /// is one of them, since it is also the bare device.
-    pub(crate) fn build() -> anyhow::Result<Programs> {
+    /// is one of them, since it is also the bare device. Their profile is that of distribution
+    /// builds unless they are `unoptimised`.
+    pub(crate) fn build(unoptimised: bool) -> anyhow::Result<Programs> {
+        let (profile, folder) = if unoptimised { ("dev", "debug") } else { (PROFILE, PROFILE) };
         let this_program = std::env::current_exe()?;
         let target =
             this_program.ancestors().nth(2).context("the program is in the target directory")?;
-        let (target, folder) = (target.to_owned(), target.join(PROFILE));
+        let (target, folder) = (target.to_owned(), target.join(folder));
         let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
         let mut build = Command::new(cargo);
-        build.current_dir(workspace()).args(["build", "--profile", PROFILE]);
+        build.current_dir(workspace()).args(["build", "--profile", profile]);
         // Selecting the whole workspace avoids a second build with other features.
         build.args(["--workspace", "--bin=behaviour-hub", "--bin=behaviour-host"]);
         build.args(["--bin=behaviour-service", "--bin=bench"]);

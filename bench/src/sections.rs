@@ -3,6 +3,7 @@
 
 pub(crate) mod devices;
 pub(crate) mod fleet;
+pub(crate) mod identity;
 pub(crate) mod languages;
 pub(crate) mod profiles;
 pub(crate) mod sandbox;
