@@ -81,6 +81,10 @@ fuzz target seconds="60":
 fuzz-seed seed:
     FUZZ_SEED={{ seed }} cargo test -p tests fuzzing
 
+# Build the Debian package of the host in target/packages, with its bill of materials and checksums
+packages:
+    bash .ci/packages
+
 # Check a release without building it
 release-check version:
     bash .ci/release check {{ version }}

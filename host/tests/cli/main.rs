@@ -9,6 +9,7 @@ mod ending;
 mod issued;
 mod logging;
 mod operating;
+mod package;
 mod provisioning;
 mod recording;
 mod rig;
