@@ -8,6 +8,7 @@ use rig::{Rig, Running, Service, Settings, set, until};
 use serde_json::{Value, json};
 
 mod broken;
+mod hostile;
 mod trouble;
 
 /// A device whose plugin `p` the cloud chooses.

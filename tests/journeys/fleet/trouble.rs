@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
-use fixtures::{Registry, guest};
+use fixtures::{WrongAnswer, guest};
 use oci::Digest;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rig::{Settings, set};
@@ -50,7 +50,7 @@ impl Fleet {
 async fn a_registry_that_is_down_is_asked_again() {
     let fleet = Fleet::start().await;
     let two = fleet.between_two_versions().await;
-    fleet.registry.misbehave(|_| Some(Vec::new()));
+    fleet.registry.misbehave(|_| Some(WrongAnswer::Ends(Vec::new())));
     fleet.check_stays(&two, "unavailable", "is not available").await;
     fleet.registry.recover();
     fleet.check_moves_on(&two).await;
@@ -64,7 +64,7 @@ async fn a_registry_that_stops_in_mid_blob_is_asked_for_the_rest() {
     let component_path = format!("/blobs/{}", Digest::of(&component));
     fleet.registry.misbehave(move |path| {
         let half = &component[..component.len() / 2];
-        let answer = || Registry::short_answer(component.len(), half);
+        let answer = || WrongAnswer::short(component.len(), half);
         path.ends_with(&component_path).then(answer)
     });
     fleet.check_stays(&two, "unavailable", "is not available").await;
@@ -135,7 +135,7 @@ async fn a_wrong_clock_leaves_the_version_in_force() {
         })
         .await;
         let two = fleet.between_two_versions().await;
-        fleet.registry.misbehave(|_| Some(Vec::new()));
+        fleet.registry.misbehave(|_| Some(WrongAnswer::Ends(Vec::new())));
         fleet.check_stays(&two, "not-trusted", "or this machine's clock is wrong").await;
     }
 }
@@ -158,7 +158,7 @@ async fn a_mirror_stands_in_for_its_registry() {
 async fn a_device_without_a_network_uses_its_offline_directory() {
     let offline = || Settings::from([set("host.registry.offline_directory", "images")]);
     let fleet = Fleet::start_with(|host| (host.to_owned(), offline())).await;
-    fleet.registry.misbehave(|_| Some(Vec::new()));
+    fleet.registry.misbehave(|_| Some(WrongAnswer::Ends(Vec::new())));
     let two = fleet.between_two_versions().await;
     fleet.move_to(&two).await;
     fleet.check_answer("two").await;
@@ -170,7 +170,7 @@ async fn a_version_that_is_wanted_again_needs_no_registry() {
     let fleet = Fleet::start().await;
     let two = fleet.between_two_versions().await;
     fleet.move_to(&two).await;
-    fleet.registry.misbehave(|_| Some(Vec::new()));
+    fleet.registry.misbehave(|_| Some(WrongAnswer::Ends(Vec::new())));
     let asked = fleet.registry.asked().len();
     let image = fleet.publisher.image(&two);
     fleet.desire(json!({"image": image, "config": {"greeting": "hi"}})).await;
