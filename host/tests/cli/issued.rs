@@ -133,6 +133,24 @@ fn a_key_is_created_once_and_its_request_names_the_device() {
     }
 }
 
+#[test]
+fn a_request_before_the_first_certificate_needs_a_name() {
+    let provisioning = "[provisioning]\nid_scope = \"0ne00112233\"\n\
+        certificate_file = \"device.pem\"\nkey_file = \"device.key\"\n";
+    let folder = directory(&(provisioning.to_owned() + &plugin("reply.wasm")));
+    let identity = |program: &mut Command| {
+        program.env_remove("IOTHUB_DEVICE_CONNECTION_STRING");
+    };
+    text(folder.path(), &["identity", "create-key"], identity);
+    let refused = output(folder.path(), &["identity", "csr"], identity);
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success());
+    assert!(error.starts_with("error: no name for the certificate: "), "{error}");
+    assert!(error.ends_with("\nhint: set `registration_id` under [provisioning], or add --name\n"));
+    let request = text(folder.path(), &["identity", "csr", "--name", "pump-7"], identity);
+    assert_eq!(common_name(&request), "pump-7");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_is_issued_for_a_key_that_a_token_has_created() {
     let Some(token) = Token::new() else { return };

@@ -1,13 +1,15 @@
 //! `behaviour-host identity create-key` and `behaviour-host identity csr`.
 
-use behaviour_host::{Config, Identity, create_key, signing_request};
+use std::path::Path;
+
+use behaviour_host::{Attestation, Config, Identity, create_key, signing_request};
 use clap::Args;
 use program::say;
 use serde_json::json;
 
 use super::print;
 use crate::command::configuration::{ConfigurationArguments, read};
-use crate::command::error::CommandError;
+use crate::command::error::{CommandError, CommandErrorKind};
 use crate::command::source::identity;
 
 const CREATE_KEY_EXAMPLES: &str = "\
@@ -69,11 +71,29 @@ pub(super) fn request(arguments: &CsrArguments) -> Result<(), CommandError> {
 
 /// Returns the name that the certificate of the device must have.
 fn name_of(config: &Config) -> Result<String, CommandError> {
-    if let Some(id) = config.provisioning.as_ref().and_then(|it| it.registration_id.as_ref()) {
-        return Ok(id.to_string());
+    if let Some(section) = &config.provisioning {
+        if let Some(id) = &section.registration_id {
+            return Ok(id.to_string());
+        }
+        // The request precedes the first certificate, whose name would be the default.
+        if let Attestation::Certificate(files) = &section.attestation
+            && !files.certificate_file.exists()
+        {
+            return Err(no_name(&files.certificate_file));
+        }
     }
     Ok(match identity(config)? {
         Identity::ConnectionString(identity) => identity.client_id(),
         Identity::Registration(registration) => registration.id.to_string(),
     })
+}
+
+/// Returns the error for a request without a name.
+fn no_name(certificate: &Path) -> CommandError {
+    let error = format!(
+        "no name for the certificate: neither `registration_id` is set nor {} exists",
+        certificate.display()
+    );
+    CommandError::new(CommandErrorKind::Other, error)
+        .with_hint("set `registration_id` under [provisioning], or add --name")
 }
