@@ -41,7 +41,7 @@ pub(crate) enum DeviceCommand {
     Metrics {
         #[command(flatten)]
         target: DeviceTarget,
-        /// Only metrics whose names begin with this text
+        /// Only metrics whose names begin with this text, such as behaviour_host_plugin
         #[arg(long, value_name = "TEXT", default_value = "")]
         name: String,
     },
@@ -153,6 +153,10 @@ async fn ask(
         )),
         Some("unknown-method") => CommandError::new(kind, error)
             .with_hint("the device runs another program, or an earlier version of behaviour-host"),
+        Some("unknown-plugin") => CommandError::new(kind, error).with_hint(format!(
+            "`behaviour-service device plugins {}` lists the plugins of the device",
+            target.device
+        )),
         _ => CommandError::new(kind, error),
     })
 }
@@ -216,9 +220,14 @@ fn log_line(line: &Value) -> String {
 }
 
 fn cell(value: &Value) -> String {
-    match value.as_str() {
-        Some(text) => json::escape(text).into_owned(),
-        None => value.to_string(),
+    match value {
+        Value::String(text) => json::escape(text).into_owned(),
+        Value::Object(counts) => {
+            let counts = counts.iter();
+            let counts = counts.map(|(name, count)| format!("{count} {}", json::escape(name)));
+            counts.collect::<Vec<_>>().join(", ")
+        }
+        value => value.to_string(),
     }
 }
 
@@ -228,9 +237,10 @@ mod tests {
 
     #[test]
     fn answers_are_shown_line_by_line_without_control_characters() {
-        let status = json!({ "device": "d1\u{1b}", "reason": null });
-        let lines = properties(&status);
-        assert_eq!(lines, format!("{:<20} {}", "device", r"d1\u{1b}"));
+        let status = json!({ "device": "d1\u{1b}", "plugins": { "active": 2, "disabled": 1 }, "reason": null });
+        let device = format!("{:<20} {}", "device", r"d1\u{1b}");
+        let plugins_line = format!("{:<20} {}", "plugins", "2 active, 1 disabled");
+        assert_eq!(properties(&status), format!("{device}\n{plugins_line}"));
         let line = json!({
             "time": "t", "level": "info", "method": "m", "message": "a\nb",
             "fields": { "k": "v" }, "call": "c",
