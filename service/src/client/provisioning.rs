@@ -14,6 +14,9 @@ use super::send::{HubRequest, Resend};
 use super::{Client, ClientSettings};
 use crate::ServiceError;
 
+/// The first API version with `credentialPolicyName`. It is a preview.
+const CREDENTIAL_POLICY_VERSION: &str = "2025-07-01-preview";
+
 /// A client of one instance of the Device Provisioning Service. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct ProvisioningClient(Client);
@@ -42,11 +45,12 @@ impl ProvisioningClient {
         id: &str,
         enrollment: &Enrollment,
     ) -> Result<Value, ServiceError> {
+        let version = version(enrollment.credential_policy_name.is_some());
         let body = Some(json!(enrollment).to_string());
         // Creating the enrollment twice would return a conflict.
         let resend = Resend::IfUndelivered;
         let request = request(kind, id, Method::PUT);
-        self.0.send(HubRequest { body, resend, ..request }).await?.json()
+        self.0.send(HubRequest { version, body, resend, ..request }).await?.json()
     }
 
     /// Replaces an enrollment or a group, if its etag is still that of `enrollment`, the
@@ -59,10 +63,11 @@ impl ProvisioningClient {
     ) -> Result<Value, ServiceError> {
         let etag =
             enrollment.get("etag").and_then(Value::as_str).map(|etag| etag.trim_matches('"'));
-        let body = Some(enrollment.to_string());
+        let version = version(enrollment.get("credentialPolicyName").is_some());
+        let (body, etag) = (Some(enrollment.to_string()), etag.or(Some("*")));
         let request = request(kind, id, Method::PUT);
         let resend = Resend::IfUndelivered;
-        self.0.send(HubRequest { body, etag: etag.or(Some("*")), resend, ..request }).await?.json()
+        self.0.send(HubRequest { version, body, etag, resend, ..request }).await?.json()
     }
 
     /// Returns an enrollment or a group, without its keys.
@@ -141,6 +146,11 @@ impl ProvisioningClient {
             }
         }
     }
+}
+
+/// Returns the API version for an enrollment, if it is not the usual one.
+fn version(has_credential_policy: bool) -> Option<&'static str> {
+    has_credential_policy.then_some(CREDENTIAL_POLICY_VERSION)
 }
 
 fn request(kind: EnrollmentKind, id: &str, method: Method) -> HubRequest<'static> {

@@ -32,6 +32,8 @@ pub(super) enum Resend {
 /// A request to a REST API.
 pub(super) struct HubRequest<'a> {
     pub(super) api: RestApi,
+    /// The API version, if it is not the usual one of `api`.
+    pub(super) version: Option<&'static str>,
     pub(super) method: Method,
     pub(super) path: String,
     /// The subject of the request in errors, such as the device.
@@ -50,6 +52,7 @@ impl HubRequest<'_> {
     pub(super) fn new(method: Method, path: String, subject: String) -> HubRequest<'static> {
         HubRequest {
             api: RestApi::Hub,
+            version: None,
             method,
             path,
             subject,
@@ -154,7 +157,7 @@ impl Client {
     async fn builder(&self, request: &HubRequest<'_>) -> Result<RequestBuilder, FailedAttempt> {
         let hub = self.hub();
         let HubRequest { path, query, .. } = request;
-        let version = request.api.version();
+        let version = request.version.unwrap_or(request.api.version());
         let url = format!("https://{hub}{path}?api-version={version}{query}");
         let authorization = match &self.credential {
             ClientCredential::Policy(identity) => {

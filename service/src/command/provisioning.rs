@@ -54,7 +54,7 @@ Examples:
 const UPDATE_GROUP_EXAMPLES: &str = "\
 Examples:
   behaviour-service groups update fleet --disable
-  behaviour-service groups update fleet --reprovision never";
+  behaviour-service groups update fleet --credential-policy monthly";
 
 /// The connection to the Device Provisioning Service.
 #[derive(Args)]

@@ -106,6 +106,19 @@ async fn an_enrollment_admits_the_next_certificate_beside_the_current_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_enrollment_and_a_group_have_a_policy_for_certificates() {
+    let rig = Rig::start().await;
+    for entry in ["enrollments", "groups"] {
+        let created = json(&rig, &[entry, "create", "sn-1", "--credential-policy", "monthly"]);
+        assert_eq!(created["credentialPolicyName"], "monthly");
+        let updated = json(&rig, &[entry, "update", "sn-1", "--credential-policy", "weekly"]);
+        assert_eq!(updated["credentialPolicyName"], "weekly");
+        let updated = json(&rig, &[entry, "update", "sn-1", "--disable"]);
+        assert_eq!(updated["credentialPolicyName"], "weekly", "a change keeps the policy");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_registration_is_shown_and_deleted() {
     let rig = Rig::start().await;
     text(&rig, &["enrollments", "create", "sn-1"], "");

@@ -75,6 +75,9 @@ struct SharedOptions {
     /// A hub that devices may be assigned to; all linked hubs by default; may be repeated
     #[arg(long = "hub", value_name = "HOST")]
     hubs: Vec<String>,
+    /// The policy that issues certificates to devices which ask for one; any name for behaviour-hub
+    #[arg(long, value_name = "NAME")]
+    credential_policy: Option<String>,
 }
 
 /// The treatment of a device that registers again.
@@ -120,13 +123,14 @@ pub(super) fn group(
 
 impl EnrollmentOptions {
     fn document(self) -> Result<Enrollment, CommandError> {
-        let SharedOptions { twin, reprovision, hubs } = self.shared;
+        let SharedOptions { twin, reprovision, hubs, credential_policy } = self.shared;
         let disabled = self.disabled.then_some(ProvisioningStatus::Disabled);
         Ok(Enrollment {
             initial_twin: twin.as_deref().map(initial_twin).transpose()?,
             reprovision_policy: reprovision.map(Reprovision::policy),
             iot_hubs: Some(hubs).filter(|hubs| !hubs.is_empty()),
             provisioning_status: disabled,
+            credential_policy_name: credential_policy,
             ..Enrollment::default()
         })
     }
@@ -192,7 +196,7 @@ impl EnrollmentChange {
         device: Option<DeviceId>,
         attestation: Option<Attestation>,
     ) -> Result<CheckedChange, CommandError> {
-        let SharedOptions { twin, reprovision, hubs } = self.shared;
+        let SharedOptions { twin, reprovision, hubs, credential_policy } = self.shared;
         let twin = twin.as_deref().map(initial_twin).transpose()?;
         let status = match (self.enable, self.disable) {
             (true, _) => Some(ProvisioningStatus::Enabled),
@@ -206,6 +210,7 @@ impl EnrollmentChange {
             ("reprovisionPolicy", reprovision.map(|policy| json!(policy.policy()))),
             ("iotHubs", Some(hubs).filter(|hubs| !hubs.is_empty()).map(|hubs| json!(hubs))),
             ("provisioningStatus", status.map(|status| json!(status))),
+            ("credentialPolicyName", credential_policy.map(Value::String)),
         ];
         let members = members.into_iter();
         let changed: Map<String, Value> =
