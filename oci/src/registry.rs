@@ -161,7 +161,13 @@ impl Client {
         Endpoint::of_registry(registry, is_plain)
     }
 
-    /// Tries a request at each server, until one answers. Returns the error of the last one.
+    /// Returns the maximum number of retries. A mirror has none: the next server is asked instead.
+    fn retries(&self, endpoint: &Endpoint) -> u32 {
+        if endpoint.is_mirror { 0 } else { self.shared.settings.retries }
+    }
+
+    /// Tries a request at each server, until one answers. Returns the error of the last one, with
+    /// the reasons of the mirrors.
     async fn at_each<T, F>(
         &self,
         image: &Reference,
@@ -172,11 +178,15 @@ impl Client {
     {
         let mut endpoints = self.endpoints(image).into_iter();
         let mut endpoint = endpoints.next().expect("the registry itself is an endpoint");
+        let mut mirrors = Vec::new();
         loop {
-            let result = request(endpoint).await;
-            match (result, endpoints.next()) {
-                (Err(error), Some(next)) if !error.is_local() => endpoint = next,
-                (result, _) => return result,
+            let name = endpoint.name.clone();
+            match (request(endpoint).await, endpoints.next()) {
+                (Err(error), Some(next)) if !error.is_local() => {
+                    mirrors.push(error.of_mirror(&name));
+                    endpoint = next;
+                }
+                (result, _) => return result.map_err(|error| error.after_mirrors(mirrors)),
             }
         }
     }

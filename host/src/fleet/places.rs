@@ -226,7 +226,7 @@ fn skip(reference: &Reference, error: &SourceError) {
 /// Converts an error of a place. Wrong content is refused; anything else can be repaired without
 /// a new entry, for example by a push to the registry.
 fn failure(error: SourceError) -> Failure {
-    let kind = match &error {
+    let kind = match error.of_registry() {
         SourceError::WrongDigest { .. }
         | SourceError::WrongSize { .. }
         | SourceError::TooLarge { .. }

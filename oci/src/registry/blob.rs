@@ -121,7 +121,7 @@ async fn attempts(
             number = 0;
         }
         number += 1;
-        if !error.is_transient() || number > client.shared.settings.retries {
+        if !error.is_transient() || number > client.retries(endpoint) {
             return Err(error);
         }
         match client.pause(&error, number) {

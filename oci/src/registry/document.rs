@@ -21,7 +21,7 @@ pub(super) async fn fetch(
     endpoint: Endpoint,
     image: &Reference,
 ) -> Result<Received, SourceError> {
-    let limit = client.shared.settings.timeout.saturating_mul(client.shared.settings.retries + 2);
+    let limit = client.shared.settings.timeout.saturating_mul(client.retries(&endpoint) + 2);
     let fetching = timeout(limit, fetch_once(client, &endpoint, image));
     let late = |_| SourceError::TimedOut { registry: endpoint.name.clone(), limit };
     fetching.await.map_err(late)?

@@ -10,6 +10,8 @@ pub(super) struct Endpoint {
     base: Url,
     /// The name in messages and in files of credentials: host and port.
     pub(super) name: String,
+    /// `true` if another server is asked after this one.
+    pub(super) is_mirror: bool,
 }
 
 /// Error for an unusable URL of a mirror.
@@ -42,7 +44,7 @@ impl Endpoint {
             Some(port) => format!("{host}:{port}"),
             None => host.to_owned(),
         };
-        Ok(Endpoint { base, name })
+        Ok(Endpoint { base, name, is_mirror: true })
     }
 
     /// Returns the endpoint of the registry in a reference.
@@ -55,7 +57,7 @@ impl Endpoint {
         let scheme = if is_plain { "http" } else { "https" };
         let base = format!("{scheme}://{host}/");
         let base = base.parse().expect("the registry of a reference is a valid host");
-        Endpoint { base, name: registry.to_owned() }
+        Endpoint { base, name: registry.to_owned(), is_mirror: false }
     }
 
     /// Returns the URL of a path of the API, such as `/v2/a/b/tags/list`.

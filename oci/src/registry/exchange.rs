@@ -66,7 +66,6 @@ impl Client {
         endpoint: &Endpoint,
         call: &Call,
     ) -> Result<Response, SourceError> {
-        let settings = &self.shared.settings;
         let mut number = 0;
         loop {
             let error = match self.attempt(endpoint, call).await {
@@ -74,7 +73,7 @@ impl Client {
                 Err(error) => error,
             };
             number += 1;
-            if number > settings.retries || !error.is_transient() || !call.is_idempotent() {
+            if number > self.retries(endpoint) || !error.is_transient() || !call.is_idempotent() {
                 return Err(error);
             }
             match self.pause(&error, number) {

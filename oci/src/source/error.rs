@@ -4,6 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use program::chain;
+
 use crate::ManifestError;
 use crate::credentials::CredentialError;
 
@@ -127,6 +129,14 @@ pub enum SourceError {
         /// A predicate.
         problem: ManifestError,
     },
+    /// A registry that fails after its mirrors.
+    #[error("{}; {}", chain(.error.as_ref()), .mirrors.join("; "))]
+    AfterMirrors {
+        /// The error of the registry itself.
+        error: Box<SourceError>,
+        /// The reason of each mirror, with its name.
+        mirrors: Vec<String>,
+    },
     /// Unusable credentials.
     #[error(transparent)]
     Credentials(#[from] CredentialError),
@@ -149,6 +159,32 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// Returns the error without the reasons of mirrors.
+    #[must_use]
+    pub fn of_registry(&self) -> &SourceError {
+        match self {
+            SourceError::AfterMirrors { error, .. } => error.of_registry(),
+            error => error,
+        }
+    }
+
+    /// Returns the reason of a mirror, for [`SourceError::AfterMirrors`].
+    pub(crate) fn of_mirror(&self, name: &str) -> String {
+        let text = chain(self).to_string();
+        match text.strip_prefix(name) {
+            Some(predicate) => format!("mirror {name}{predicate}"),
+            None => format!("mirror {name}: {text}"),
+        }
+    }
+
+    /// Adds the reasons of mirrors, unless the error is of this machine.
+    pub(crate) fn after_mirrors(self, mirrors: Vec<String>) -> SourceError {
+        if mirrors.is_empty() || self.is_local() {
+            return self;
+        }
+        SourceError::AfterMirrors { error: Box::new(self), mirrors }
+    }
+
     /// Returns a short name of the reason, for programs.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -166,6 +202,7 @@ impl SourceError {
             SourceError::WrongSize { .. } => "wrong-size",
             SourceError::WrongDigest { .. } => "wrong-digest",
             SourceError::Manifest { .. } => "malformed-manifest",
+            SourceError::AfterMirrors { error, .. } => error.code(),
             SourceError::Credentials(_) => "credentials",
             SourceError::File { source, .. } if is_full(source) => "disk-full",
             SourceError::File { .. } => "file",
@@ -182,6 +219,7 @@ impl SourceError {
             | SourceError::TimedOut { .. } => true,
             SourceError::Status { status, .. } => *status >= 500,
             SourceError::File { source, .. } => is_full(source),
+            SourceError::AfterMirrors { error, .. } => error.is_transient(),
             _ => false,
         }
     }
@@ -215,6 +253,7 @@ impl SourceError {
             SourceError::WrongDigest { .. } => {
                 "the content was changed on the way or in the registry; publish it again"
             }
+            SourceError::AfterMirrors { error, .. } => return error.hint(),
             SourceError::Credentials(error) => return error.hint().map(str::to_owned),
             _ => return None,
         };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use behaviour_oci::media_type::{INDEX, MANIFEST, WASM_CONFIG};
 use behaviour_oci::referrers::{bundles, fallback_tag};
-use behaviour_oci::registry::{Client, ClientSettings};
+use behaviour_oci::registry::{Client, ClientSettings, Mirror};
 use behaviour_oci::signature::{self, KeyType, PrivateKey};
 use behaviour_oci::{Descriptor, Digest, Index, Manifest, Source as _, SourceError, resolve};
 
@@ -118,6 +118,38 @@ async fn retry_after_is_obeyed_up_to_a_limit() {
     let SourceError::Busy { retry_after, .. } = error else { panic!("{error}") };
     assert_eq!(retry_after, Some(Duration::from_secs(3600)));
     assert_eq!(server.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_mirror_is_asked_once_and_its_reason_is_in_the_error() {
+    let mirror = Scripted::start(|_, _| reply(503, &[], "")).await;
+    let server = Scripted::start(|_, number| match number {
+        0 => as_type(MANIFEST, &manifest()),
+        1 => reply(200, &[], content(10).0),
+        _ => reply(404, &[], ""),
+    })
+    .await;
+    let url = format!("http://{}", mirror.name);
+    let mirrors = vec![Mirror { registry: server.name.clone(), url }];
+    let client = Client::new(ClientSettings { mirrors, ..server.settings() }).unwrap();
+    let (image, blob) = (server.image(":1"), content(10).1);
+    resolve(&client, &image).await.unwrap();
+    client.blob(&image, &blob, 10).await.unwrap();
+    assert_eq!((mirror.asked().len(), server.asked().len()), (2, 2));
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("blob");
+    let fetched = [
+        resolve(&client, &image).await.map(drop),
+        client.blob(&image, &blob, 10).await.map(drop),
+        client.blob_to_file(&image, &blob, &file, &|_| {}).await,
+    ];
+    let reason = format!("; mirror {} is not available: status 503", mirror.name);
+    for error in fetched.map(Result::unwrap_err) {
+        assert_eq!(error.code(), "not-found");
+        assert!(error.to_string().ends_with(&reason), "{error}");
+    }
+    assert_eq!((mirror.asked().len(), server.asked().len()), (5, 5));
 }
 
 #[tokio::test]
