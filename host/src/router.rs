@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 
 use crate::ids::IdSequence;
 use crate::journal::Journal;
-use crate::plugins::slot::{Begun, Change, Disabled, Loaded, Slot};
+use crate::plugins::slot::{Begun, Change, Disabled, Loaded, Slot, Version};
 use crate::record::{Recorder, Selected};
 use crate::supervision::caught;
 use failure::MethodFailure;
@@ -114,14 +114,16 @@ impl Router {
         &self.recorder
     }
 
-    /// Returns all plugins, including previous versions that are kept for a rollback.
-    pub(crate) fn plugins(&self) -> Vec<Plugin> {
+    /// Returns all versions, including previous ones that are kept for a rollback.
+    pub(crate) fn versions(&self) -> Vec<Arc<Version<Plugin>>> {
         let table = self.table();
-        let versions = table
-            .slots()
-            .values()
-            .flat_map(|slot| slot.view().active.into_iter().chain(slot.previous()));
-        versions.map(|version| version.loaded.plugin.clone()).collect()
+        let slots = table.slots().values();
+        slots.flat_map(|slot| slot.view().active.into_iter().chain(slot.previous())).collect()
+    }
+
+    /// Returns the plugins of all versions.
+    pub(crate) fn plugins(&self) -> Vec<Plugin> {
+        self.versions().iter().map(|version| version.loaded.plugin.clone()).collect()
     }
 
     /// Replaces the table and returns the previous one.

@@ -76,6 +76,11 @@ impl Settings {
         &self.capabilities
     }
 
+    /// Returns the texts that the plugin reads through the interface `config`.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.config.values().map(String::as_str)
+    }
+
     /// Returns the maximum size of a component, in bytes.
     pub(crate) fn component_bytes(&self) -> usize {
         self.limits.component_bytes

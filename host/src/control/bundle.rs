@@ -2,7 +2,8 @@
 //!
 //! It contains no file but `host.toml`, without the settings of plugins and without values
 //! that look secret. What is left out there is removed from the rest as well, because a plugin may
-//! have logged it.
+//! have logged it. So are the settings of all loaded versions: the file may have changed since, and
+//! those of plugins that the cloud has chosen are not in it.
 
 use std::path::{Path, PathBuf};
 
@@ -44,16 +45,21 @@ pub(super) async fn collect(handles: &ControlHandles, configuration: Option<Path
         "jobs": jobs,
         "log": lines.collect::<Map<_, _>>(),
     });
+    let versions = handles.router.versions();
+    let settings = versions.iter().flat_map(|version| version.loaded.settings.texts());
+    let mut secrets = Secrets::default();
+    settings.for_each(|text| secrets.search_for(text));
     let reading = spawn_blocking(move || {
         let machine = json!({ "kernel": kernel(), "architecture": std::env::consts::ARCH });
-        (machine, configuration.as_deref().and_then(settings))
+        (machine, configuration.as_deref().and_then(read_configuration))
     });
+    // The panic hook has already reported a panic. The rest of the bundle is still of use.
     let (machine, configuration) = reading.await.unwrap_or_default();
-    without_secrets(bundle, machine, configuration)
+    without_secrets(secrets, bundle, machine, configuration)
 }
 
 /// Reads `host.toml`. Returns `None` if it is not readable or not TOML.
-fn settings(file: &Path) -> Option<Value> {
+fn read_configuration(file: &Path) -> Option<Value> {
     let table: toml::Table = program::text::read(file).ok()?.parse().ok()?;
     serde_json::to_value(table).ok()
 }
@@ -63,9 +69,14 @@ fn kernel() -> String {
     release.trim().to_owned()
 }
 
-/// Adds the machine and the configuration to a bundle, and removes the secrets from all of it.
-fn without_secrets(mut bundle: Value, machine: Value, configuration: Option<Value>) -> Value {
-    let mut secrets = Secrets::default();
+/// Adds the machine and the configuration to a bundle, and removes the secrets from all of it:
+/// those that are known already, and those of the configuration.
+fn without_secrets(
+    mut secrets: Secrets,
+    mut bundle: Value,
+    machine: Value,
+    configuration: Option<Value>,
+) -> Value {
     let mut configuration = configuration.unwrap_or_default();
     let plugins = configuration.get_mut("plugins").and_then(Value::as_object_mut);
     for (name, plugin) in plugins.into_iter().flatten() {
@@ -119,7 +130,7 @@ mod tests {
             { "message": "HostName=h;SharedAccessKey=abc" },
             { "message": "deep-secret", "fields": { "apiToken": "xyz" } },
         ] } });
-        let bundle = without_secrets(bundle, json!({}), Some(configuration));
+        let bundle = without_secrets(Secrets::default(), bundle, json!({}), Some(configuration));
         let text = bundle.to_string();
         for secret in ["innocent-name", "1234567", "deep-secret", "abc", "xyz"] {
             assert!(!text.contains(secret), "{secret}: {text}");
@@ -127,6 +138,20 @@ mod tests {
         assert_eq!(bundle["configuration"]["host"]["grace"], "10s");
         assert_eq!(bundle["configuration"]["plugins"]["fan"]["file"], "fan.wasm");
         assert!(text.contains("signed in with"), "{text}");
+    }
+
+    #[test]
+    fn settings_of_loaded_versions_are_removed_without_a_configuration() {
+        let mut secrets = Secrets::default();
+        secrets.search_for("innocent-name");
+        secrets.search_for(r#"{"list":["deep-secret",1234567]}"#);
+        let bundle = json!({ "log": { "fan": [
+            { "message": "innocent-name, 1234567", "fields": { "said": "deep-secret" } },
+        ] } });
+        let text = without_secrets(secrets, bundle, json!({}), None).to_string();
+        for secret in ["innocent-name", "deep-secret", "1234567"] {
+            assert!(!text.contains(secret), "{secret}: {text}");
+        }
     }
 
     #[test]

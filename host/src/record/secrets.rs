@@ -110,9 +110,13 @@ impl Secrets {
         }
     }
 
-    /// Removes a text wherever it occurs, unless it is too short.
-    pub(super) fn search_for(&mut self, text: &str) {
+    /// Removes a text wherever it occurs, unless it is too short. The texts in an object or array
+    /// are removed as well.
+    pub(crate) fn search_for(&mut self, text: &str) {
         collect_texts(&text.into(), &mut self.texts);
+        if let Some(inner) = json_inside(text) {
+            collect_texts(&inner, &mut self.texts);
+        }
     }
 
     /// Replaces a value, and stores its texts for [`remove_from`](Self::remove_from).
