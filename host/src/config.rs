@@ -20,6 +20,7 @@ use std::time::Duration;
 use image::Origin;
 use program::toml_text;
 use protocol::id::MethodName;
+use protocol::remote_method::reserved;
 
 mod commits;
 pub(crate) mod desired;
@@ -63,7 +64,6 @@ pub use plugin::{Patience, PluginSection};
 pub use provisioning::{Attestation, IssuedSection, ProvisioningSection};
 pub use reboot::{RebootCommand, RebootLimits};
 pub use registry::RegistrySection;
-pub(crate) use remote::{RESERVED_PREFIX, reserved};
 pub use remote::{RemoteMethod, RemoteSection};
 pub use signatures::{SignatureRule, TrustSection};
 pub use telemetry::{TelemetryLimits, WhenFull};

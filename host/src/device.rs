@@ -26,7 +26,6 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
-use crate::config::reserved;
 use crate::connection::Deliveries;
 use crate::connection::{
     AnswerGuard, Connection, CredentialAnswer, Incoming, MalformedMethod, Method, Outbox,
@@ -40,6 +39,7 @@ use crate::router::{Answer, ReservedMethods, Router};
 use crate::supervision::Supervisor;
 use calls::Calls;
 use drain::{Drain, DrainPurpose, DrainStep};
+use protocol::remote_method::reserved;
 
 /// Maximum number of events handled before the loop polls its other branches.
 const EVENTS_AT_ONCE: usize = 64;
@@ -225,10 +225,10 @@ impl Device {
     fn call(&self, calls: &Calls, method: Method) {
         let Method { name, rid, payload, arrived, .. } = method;
         let caller = self.caller(rid.clone(), arrived);
-        if let (Some(_), Some(handler)) = (reserved(&name), self.reserved.clone()) {
+        if let (Some(own), Some(handler)) = (reserved(&name), self.reserved.clone()) {
+            let own = own.to_owned();
             calls.start(name.clone().as_str(), async move {
-                let own = reserved(&name).unwrap_or_default();
-                let (status, body) = handler.answer(own, &payload).await;
+                let (status, body) = handler.answer(&own, &payload).await;
                 caller.answer(name.as_str(), Answer { status, body, call: "".into() }).await;
             });
             return;

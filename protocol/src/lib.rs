@@ -42,6 +42,7 @@
 //! * [`properties`]: the property bag of a message.
 //! * [`provisioning`]: the device API of the Device Provisioning Service.
 //! * [`registry`]: device identities.
+//! * [`remote_method`]: the direct methods that a host answers itself.
 //! * [`rest`]: paths and headers of the REST API.
 //! * [`sas`]: shared access signatures, the tokens of devices and services.
 //! * [`topic`]: topics and topic filters of the MQTT interface.
@@ -64,6 +65,7 @@ pub mod mqtt5;
 pub mod properties;
 pub mod provisioning;
 pub mod registry;
+pub mod remote_method;
 pub mod rest;
 pub mod sas;
 pub mod topic;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use protocol::method::MAX_PAYLOAD_BYTES;
+use protocol::remote_method::{RESERVED_PREFIX, RemoteMethod};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -15,7 +16,6 @@ use tracing::{info, warn};
 
 use super::bundle;
 use super::{ControlAnswer, ControlHandles, ControlRequest};
-use crate::config::{RESERVED_PREFIX, RemoteMethod};
 use crate::router::ReservedMethods;
 
 /// Maximum size of an answer in bytes, with room for what a hub adds.

@@ -13,8 +13,8 @@ use protocol::id::{MethodName, RequestId};
 use tokio::time::Instant;
 
 use super::Router;
-use crate::config::reserved;
 use crate::plugins::slot::Disabled;
+use protocol::remote_method::reserved;
 
 /// The time for which a permit waits for its method. The method is already on its way through
 /// the host, unless the connection ends at this moment.

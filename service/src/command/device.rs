@@ -6,15 +6,13 @@ use std::time::Duration;
 use behaviour_service::{Client, DeviceId, MethodRequest, ServiceError};
 use clap::{Args, Subcommand};
 use program::{Progress, candidates, note, say};
+use protocol::remote_method::RemoteMethod;
 use serde_json::{Map, Value, json};
 
 use super::input;
 use super::show::{self, OutputFormat};
 use crate::command_error::{CommandError, FailureKind};
 use crate::known_ids;
-
-/// Start of the names of the reserved methods.
-const PREFIX: &str = "behaviour.";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -81,45 +79,47 @@ pub(super) async fn run(
     client: &Client,
     show: OutputFormat,
 ) -> Result<(), CommandError> {
-    let (name, target, payload) = match command {
-        DeviceCommand::Status(target) => ("status", target, json!({})),
-        DeviceCommand::Plugins(target) => ("plugins", target, json!({})),
+    let (method, target, payload) = match command {
+        DeviceCommand::Status(target) => (RemoteMethod::Status, target, json!({})),
+        DeviceCommand::Plugins(target) => (RemoteMethod::Plugins, target, json!({})),
         DeviceCommand::Logs { target: PluginTarget { target, plugin }, lines } => {
-            ("logs", target, json!({ "plugin": plugin, "lines": lines }))
+            (RemoteMethod::Logs, target, json!({ "plugin": plugin, "lines": lines }))
         }
-        DeviceCommand::Metrics { target, name } => ("metrics", target, json!({ "name": name })),
-        DeviceCommand::Bundle(target) => ("bundle", target, json!({})),
-        DeviceCommand::Reload(plugin) => plugin.request("reload"),
-        DeviceCommand::Disable(plugin) => plugin.request("disable"),
-        DeviceCommand::Enable(plugin) => plugin.request("enable"),
-        DeviceCommand::Rollback(plugin) => plugin.request("rollback"),
+        DeviceCommand::Metrics { target, name } => {
+            (RemoteMethod::Metrics, target, json!({ "name": name }))
+        }
+        DeviceCommand::Bundle(target) => (RemoteMethod::Bundle, target, json!({})),
+        DeviceCommand::Reload(plugin) => plugin.request(RemoteMethod::Reload),
+        DeviceCommand::Disable(plugin) => plugin.request(RemoteMethod::Disable),
+        DeviceCommand::Enable(plugin) => plugin.request(RemoteMethod::Enable),
+        DeviceCommand::Rollback(plugin) => plugin.request(RemoteMethod::Rollback),
     };
-    let answer = ask(client, &target, name, payload).await?;
+    let answer = ask(client, &target, method, payload).await?;
     if show.as_json {
         show::json(&answer);
         return Ok(());
     }
-    match name {
-        "status" => say(properties(&answer)),
-        "plugins" => plugins(&answer).into_iter().for_each(say),
-        "logs" => {
+    match method {
+        RemoteMethod::Status => say(properties(&answer)),
+        RemoteMethod::Plugins => plugins(&answer).into_iter().for_each(say),
+        RemoteMethod::Logs => {
             note_left_out(&answer, "earlier lines");
             items(&answer, "lines").for_each(|line| say(log_line(line)));
         }
-        "metrics" => {
+        RemoteMethod::Metrics => {
             let text = answer["metrics"].as_str().unwrap_or_default();
             text.lines().for_each(|line| say(json::escape(line)));
             note_left_out(&answer, "lines");
         }
-        "bundle" => say(format!("{answer:#}")),
+        RemoteMethod::Bundle => say(format!("{answer:#}")),
         _ => say(json::escape(answer["done"].as_str().unwrap_or("done"))),
     }
     Ok(())
 }
 
 impl PluginTarget {
-    fn request(self, name: &'static str) -> (&'static str, DeviceTarget, Value) {
-        (name, self.target, json!({ "plugin": self.plugin }))
+    fn request(self, method: RemoteMethod) -> (RemoteMethod, DeviceTarget, Value) {
+        (method, self.target, json!({ "plugin": self.plugin }))
     }
 }
 
@@ -127,12 +127,13 @@ impl PluginTarget {
 async fn ask(
     client: &Client,
     target: &DeviceTarget,
-    name: &str,
+    method: RemoteMethod,
     payload: Value,
 ) -> Result<Value, CommandError> {
-    let method = format!("{PREFIX}{name}").parse().expect("the name has only letters and a dot");
-    let request =
-        MethodRequest { response_timeout: target.timeout, ..MethodRequest::new(method, payload) };
+    let request = MethodRequest {
+        response_timeout: target.timeout,
+        ..MethodRequest::new(method.method(), payload)
+    };
     let waiting = Progress::new(&format!("{}: {} is running", target.device, request.name));
     let result = client.invoke(&target.device, &request).await?;
     drop(waiting);
@@ -149,7 +150,8 @@ async fn ask(
     let kind = FailureKind::Service(error.kind());
     Err(match payload["error"].as_str() {
         Some("not-granted") => CommandError::new(kind, error).with_hint(format!(
-            "add \"{name}\" to `methods` under [host.remote] in the device's host.toml"
+            "add \"{}\" to `methods` under [host.remote] in the device's host.toml",
+            method.name()
         )),
         Some("unknown-method") => CommandError::new(kind, error)
             .with_hint("the device runs another program, or an earlier version of behaviour-host"),

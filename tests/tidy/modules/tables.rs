@@ -169,7 +169,6 @@ const HOST: Modules = &[
         "device",
         &[
             "backoff",
-            "config",
             "connection",
             "fleet",
             "ids",
