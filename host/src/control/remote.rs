@@ -96,7 +96,7 @@ impl Remote {
             ControlAnswer::Error(reason) => Err((409, "refused", reason)),
             answer @ ControlAnswer::UnknownPlugin(_) => Err(unknown_plugin(&answer)),
             ControlAnswer::Status(status) => Ok(json!(status)),
-            ControlAnswer::Metrics(text) => Ok(metrics(&text, &payload.name.unwrap_or_default())),
+            ControlAnswer::Metrics(text) => metrics(&text, payload.name.as_deref().unwrap_or("")),
             answer => Ok(json!(answer)),
         }
     }
@@ -162,8 +162,8 @@ fn unknown_plugin(answer: &ControlAnswer) -> Refusal {
 }
 
 /// Returns the families of metrics whose name starts with `name`, without the last ones that do
-/// not fit.
-fn metrics(text: &str, name: &str) -> Value {
+/// not fit. Refuses a name with which none starts.
+fn metrics(text: &str, name: &str) -> Result<Value, Refusal> {
     let name_of = |line: &str| {
         let described =
             ["# HELP ", "# TYPE ", "# UNIT "].iter().find_map(|it| line.strip_prefix(it));
@@ -183,7 +183,15 @@ fn metrics(text: &str, name: &str) -> Value {
         shown += line;
         shown.push('\n');
     }
-    json!({ "metrics": shown, "left_out": left_out })
+    if shown.is_empty() && left_out == 0 {
+        let name = json::readable(name);
+        return Err((
+            404,
+            "unknown-metric",
+            format!("no metric has a name that begins with `{name}`"),
+        ));
+    }
+    Ok(json!({ "metrics": shown, "left_out": left_out }))
 }
 
 #[cfg(test)]
@@ -195,10 +203,11 @@ mod tests {
         let text =
             "# HELP a_x Help.\n# TYPE a_x gauge\na_x 1\n# TYPE b gauge\nb{c=\"d\"} 2\n# EOF\n";
         let expected = "# HELP a_x Help.\n# TYPE a_x gauge\na_x 1\n";
-        assert_eq!(metrics(text, "a_"), json!({ "metrics": expected, "left_out": 0 }));
+        assert_eq!(metrics(text, "a_"), Ok(json!({ "metrics": expected, "left_out": 0 })));
+        assert_eq!(metrics(text, "c").unwrap_err().1, "unknown-metric");
 
         let long: String = (0..10_000).map(|number| format!("m{{l=\"{number}\"}} 1\n")).collect();
-        let cut = metrics(&long, "");
+        let cut = metrics(&long, "").unwrap();
         assert!(cut.to_string().len() <= MAX_ANSWER_BYTES);
         let shown = cut["metrics"].as_str().unwrap().lines().count() as u64;
         assert_eq!(shown + cut["left_out"].as_u64().unwrap(), 10_000);

@@ -159,6 +159,10 @@ async fn ask(
             "`behaviour-service device plugins {}` lists the plugins of the device",
             target.device
         )),
+        Some("unknown-metric") => CommandError::new(kind, error).with_hint(format!(
+            "`behaviour-service device metrics {}` prints all metrics of the device",
+            target.device
+        )),
         _ => CommandError::new(kind, error),
     })
 }
