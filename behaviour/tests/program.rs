@@ -8,6 +8,8 @@ extern crate oci as behaviour_oci;
 #[path = "../../oci/tests/registry/debian.rs"]
 #[allow(dead_code, reason = "each test uses some functions of the file")]
 mod debian;
+#[path = "../../oci/tests/registry/packages.rs"]
+mod packages;
 
 mod program {
     pub(crate) mod rig;

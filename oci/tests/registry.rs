@@ -10,6 +10,8 @@ mod blobs;
 mod debian;
 #[path = "registry/documents.rs"]
 mod documents;
+#[path = "registry/packages.rs"]
+mod packages;
 #[path = "registry/real.rs"]
 mod real;
 #[path = "registry/scripted.rs"]

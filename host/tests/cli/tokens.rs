@@ -1,5 +1,6 @@
 //! Keys in tokens, with SoftHSM 2 and a software TPM in a directory of each test's own.
 
+#[path = "../../../oci/tests/registry/packages.rs"]
 mod packages;
 pub(crate) mod softhsm;
 mod tpm;

@@ -12,6 +12,8 @@ use std::time::Duration;
 use behaviour_oci::Reference;
 use behaviour_oci::credentials::Store;
 use behaviour_oci::registry::{Client, ClientSettings};
+
+use crate::packages::unpacked;
 use tempfile::TempDir;
 
 /// Time limit of the start.
@@ -134,43 +136,12 @@ fn program() -> Option<&'static Path> {
         if installed.exists() {
             return Some(installed);
         }
-        Some(unpacked("docker-registry", &["docker-registry"])?.join("usr/bin/docker-registry"))
+        let program = "usr/bin/docker-registry";
+        Some(unpacked("docker-registry", &["docker-registry"], program)?.join(program))
     });
     if found.is_none() {
         assert!(std::env::var_os("CI").is_none(), "neither docker-registry nor apt-get found");
         println!("skipped: neither docker-registry nor apt-get found");
     }
     found.as_deref()
-}
-
-/// Downloads and unpacks packages of Debian, once for each `target/`. Returns their root.
-pub(crate) fn unpacked(name: &str, packages: &[&str]) -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    if folder.exists() {
-        return Some(folder);
-    }
-    let unpacking = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let run = |program: &str, arguments: &[&str]| {
-        let mut command = Command::new(program);
-        let output = command.args(arguments).current_dir(unpacking.path()).output();
-        output.is_ok_and(|output| output.status.success())
-    };
-    let download = || run("apt-get", &[&["download"], packages].concat());
-    // A machine that was just installed has no lists of packages.
-    let downloaded = download() || (run("apt-get", &["update"]) && download());
-    if !downloaded {
-        return None;
-    }
-    let root = unpacking.path().join("root");
-    for entry in fs::read_dir(unpacking.path()).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|end| end == "deb")
-            && !run("dpkg", &["-x", path.to_str()?, root.to_str()?])
-        {
-            return None;
-        }
-    }
-    // Another test may have done the same meanwhile.
-    fs::rename(&root, &folder).ok();
-    folder.exists().then_some(folder)
 }

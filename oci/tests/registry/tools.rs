@@ -11,7 +11,8 @@ use behaviour_oci::layout::Layout;
 use behaviour_oci::signature::{self, Bundle, KeyType, PrivateKey, PublicKey};
 use behaviour_oci::{Digest, Source as _, resolve};
 
-use crate::debian::{DebianRegistry, unpacked};
+use crate::debian::DebianRegistry;
+use crate::packages::unpacked;
 use crate::real::artifact;
 
 /// Runs a program and returns its output, or the reason of its failure.
@@ -116,7 +117,8 @@ async fn skopeo_copies_our_images_to_a_directory_and_back() {
     static ROOT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let packages = ["skopeo", "libgpgme11", "libassuan0", "libgpg-error0", "libdevmapper1.02.1"];
     let root = ROOT.get_or_init(|| {
-        unpacked("skopeo", &packages).ok_or_else(|| "apt-get has no skopeo".to_owned())
+        unpacked("skopeo", &packages, "usr/bin/skopeo")
+            .ok_or_else(|| "apt-get has no skopeo".to_owned())
     });
     let Some(root) = available(root) else { return };
     let Some(registry) = DebianRegistry::plain() else { return };

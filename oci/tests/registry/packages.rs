@@ -1,4 +1,5 @@
-//! Debian's packages, unpacked below `target/`, so nothing is installed.
+//! Debian's packages, unpacked below `target/`, so nothing is installed. The tests of the host use
+//! this file as well.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +7,7 @@ use std::process::Command;
 
 /// Downloads and unpacks packages, once for each `target/` and `name`. Returns their root
 /// directory once it has the file `needed`.
-pub(super) fn unpacked(name: &str, packages: &[&str], needed: &str) -> Option<PathBuf> {
+pub(crate) fn unpacked(name: &str, packages: &[&str], needed: &str) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let found = || root.join(needed).exists().then(|| root.clone());
     if let Some(found) = found() {
