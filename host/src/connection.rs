@@ -98,15 +98,11 @@ pub(crate) struct Connection {
     incoming: mpsc::Receiver<Incoming>,
     outbox: Outbox,
     closing: CancellationToken,
-    driver: DriverState,
+    /// The driver and its pulse, until it is started.
+    idle: Option<(Driver, Pulse)>,
+    /// The task of the driver.
+    driver: Option<JoinHandle<()>>,
     history: Arc<ConnectionHistory>,
-}
-
-/// The driver of a connection.
-enum DriverState {
-    /// Not started.
-    Idle(Box<(Driver, Pulse)>),
-    Started(JoinHandle<()>),
 }
 
 /// A sender of packets to the hub. Clones share the connection.
@@ -162,22 +158,16 @@ impl Connection {
             change: None,
             suspicion: Suspicion::None,
         };
-        let driver = DriverState::Idle(Box::new((Driver::new(dial, session), pulse)));
+        let idle = Some((Driver::new(dial, session), pulse));
         let outbox = Outbox { messages, requests, answers, online, receipts };
-        Connection { incoming, outbox, closing, driver, history }
+        Connection { incoming, outbox, closing, idle, driver: None, history }
     }
 
     /// Starts connecting in the background, in the runtime of the caller. Attempts continue
-    /// until the connection is closed. Does nothing if it was called before.
-    pub(crate) fn start(self) -> Connection {
-        let driver = match self.driver {
-            DriverState::Idle(idle) => {
-                let (driver, pulse) = *idle;
-                DriverState::Started(tokio::spawn(pulse.over(driver.run())))
-            }
-            started @ DriverState::Started(_) => started,
-        };
-        Connection { driver, ..self }
+    /// until the connection is closed.
+    pub(crate) fn start(&mut self) {
+        let idle = self.idle.take();
+        self.driver = idle.map(|(driver, pulse)| tokio::spawn(pulse.over(driver.run())));
     }
 
     /// Returns a sender of packets on this connection.
@@ -208,7 +198,7 @@ impl Connection {
     pub(crate) async fn close(self) {
         self.closing.cancel();
         drop(self.incoming);
-        if let DriverState::Started(driver) = self.driver {
+        if let Some(driver) = self.driver {
             // The supervisor has already reported a panic in the driver.
             driver.await.ok();
         }

@@ -87,7 +87,7 @@ impl Device {
     /// Runs until `stop` completes, then drains and disconnects.
     pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
-        self.connection = self.connection.start();
+        self.connection.start();
         let mut arrivals = Arrivals::new(&self.workers);
         let mut drain: Option<Drain> = None;
         // Time of the next `DrainTick`. It is kept across iterations, so that frequent events
