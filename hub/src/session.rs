@@ -11,19 +11,19 @@ mod faulty;
 mod messages;
 mod mqtt5;
 mod outbox;
+mod packets;
 mod registration;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use program::chain;
 use protocol::id::DeviceId;
 use protocol::mqtt5::{CustomTopic, ReasonCode};
 use protocol::topic::Filter;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{broadcast, oneshot, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tracing::info;
 
 use crate::certificates::DeviceAuthorities;
@@ -39,6 +39,7 @@ use crate::sessions::{Ending, Outlet, Sessions, Tap};
 use crate::state::State;
 use crate::telemetry::{Sender, TelemetryMessage};
 use outbox::Outbox;
+use packets::{Ends, Packets};
 
 /// Parts of the hub that sessions use.
 #[derive(Clone)]
@@ -73,9 +74,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Maximum time between two packets of a device, as in IoT Hub. Also applies to devices
 /// without a keep-alive.
 const MAX_IDLE: Duration = Duration::from_secs(1767);
-
-/// Time for a device to close its side of an ended connection.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Reason for the end of a session.
 #[derive(Debug, thiserror::Error)]
@@ -112,7 +110,7 @@ where
     R: AsyncRead + Unpin + Send,
     W: AsyncWrite + Unpin + Send + 'static,
 {
-    let mut packets = Packets { reader, buffer: BytesMut::with_capacity(4096) };
+    let mut packets = Packets::new(reader);
     let silence = watch::Sender::new(None);
     let outbox = Outbox::start(writer, silence.subscribe());
     let outlet = Outlet::new(outbox.queue(), silence);
@@ -158,49 +156,6 @@ where
     }
 }
 
-/// Incoming packets of a connection.
-struct Packets<R> {
-    reader: R,
-    buffer: BytesMut,
-}
-
-impl<R: AsyncRead + Unpin> Packets<R> {
-    async fn next(&mut self, until: Instant) -> Result<Inbound, SessionEnd> {
-        self.read(until, decode).await
-    }
-
-    /// Reads until `decode` returns a value.
-    async fn read<T>(
-        &mut self,
-        until: Instant,
-        decode: impl Fn(&mut BytesMut) -> Result<Option<T>, Malformed>,
-    ) -> Result<T, SessionEnd> {
-        loop {
-            if let Some(decoded) = decode(&mut self.buffer)? {
-                return Ok(decoded);
-            }
-            match timeout_at(until, self.reader.read_buf(&mut self.buffer)).await {
-                Err(_) => return Err(SessionEnd::Silent),
-                Ok(Ok(0)) => return Err(SessionEnd::Closed),
-                Ok(read) => read?,
-            };
-        }
-    }
-
-    /// Reads and discards data until the device closes the connection. Closing a socket with
-    /// unread data resets it, and the device could lose the last packets.
-    async fn drain(&mut self) {
-        let until = Instant::now() + CLOSE_TIMEOUT;
-        loop {
-            self.buffer.clear();
-            match timeout_at(until, self.reader.read_buf(&mut self.buffer)).await {
-                Ok(Ok(1..)) => {}
-                _ => return,
-            }
-        }
-    }
-}
-
 /// A session after its CONNACK.
 struct Session {
     context: SessionContext,
@@ -224,21 +179,11 @@ impl Session {
     async fn run<R: AsyncRead + Unpin>(
         &mut self,
         packets: &mut Packets<R>,
-        mut ended: oneshot::Receiver<Ending>,
+        ended: oneshot::Receiver<Ending>,
     ) -> SessionEnd {
-        let mut silenced = self.outlet.silenced();
+        let mut ends = Ends::by_faults(&self.outlet).or_by(ended).or_at(self.expires);
         loop {
-            let deadline = Instant::now() + self.max_idle;
-            let packet = tokio::select! {
-                biased;
-                ending = &mut ended => return SessionEnd::Ended(ending.unwrap_or(Ending::Stopping)),
-                until = silenced_until(&mut silenced) => return tokio::select! {
-                    ending = &mut ended => SessionEnd::Ended(ending.unwrap_or(Ending::Stopping)),
-                    () = tokio::time::sleep_until(until) => SessionEnd::Fault,
-                },
-                () = tokio::time::sleep_until(self.expires) => return SessionEnd::Expired,
-                packet = packets.next(deadline) => packet,
-            };
+            let packet = packets.next_before(&mut ends, self.max_idle, decode).await;
             let done = match packet {
                 Ok(packet) => self.process(packet).await,
                 Err(end) => Err(end),
@@ -353,15 +298,6 @@ impl Session {
             self.context.state.set_connected(&self.device, false);
         }
         info!(device = %self.device, reason = %chain(end), "device disconnected");
-    }
-}
-
-/// Waits until a fault silences the session, and returns the end of the silence.
-async fn silenced_until(silenced: &mut watch::Receiver<Option<Instant>>) -> Instant {
-    match silenced.wait_for(Option::is_some).await.map(|until| *until) {
-        Ok(Some(until)) => until,
-        // Unreachable, since the session holds the sender.
-        _ => std::future::pending().await,
     }
 }
 

@@ -11,10 +11,11 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::messages::own_telemetry;
-use super::{CONNECT_TIMEOUT, MAX_IDLE, Packets, Session, SessionContext, SessionEnd, on_disk};
+use super::packets::Packets;
+use super::{CONNECT_TIMEOUT, MAX_IDLE, Session, SessionContext, SessionEnd, on_disk};
 use crate::certificates::PeerCertificates;
 use crate::faults::{ConnectionFate, Handling, Refused, Rejection, Step};
-use crate::mqtt::{ConnAckCode, Connect, Inbound, Outbound};
+use crate::mqtt::{ConnAckCode, Connect, Inbound, Outbound, decode};
 use crate::sessions::{Ending, OpenedSession, Outlet, SessionWire, Tap};
 use crate::stamps::now_unix;
 use crate::state::{DeviceCredentials, DeviceGrant, DeviceRefusal};
@@ -25,7 +26,7 @@ pub(super) async fn connect<R: AsyncRead + Unpin>(
     packets: &mut Packets<R>,
     outlet: &Outlet,
 ) -> Result<Connect, SessionEnd> {
-    match packets.next(Instant::now() + CONNECT_TIMEOUT).await? {
+    match packets.read(Instant::now() + CONNECT_TIMEOUT, decode).await? {
         Inbound::Connect(connect) => Ok(connect),
         Inbound::OtherVersion { level } => {
             refuse(outlet, ConnAckCode::UnacceptableProtocol).await;

@@ -17,10 +17,10 @@ use protocol::mqtt5::{
 };
 use tokio::io::AsyncRead;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 use tracing::{debug, info};
 
-use super::{Packets, SessionContext, SessionEnd, faulty, silenced_until};
+use super::packets::{Ends, Packets};
+use super::{SessionContext, SessionEnd, faulty};
 use crate::faults::{Handling, Step};
 use crate::mqtt5::{Mqtt5Inbound, Mqtt5Outbound, Mqtt5Publish, Mqtt5Subscribe, decode, reason_of};
 use crate::peer::Peer;
@@ -77,20 +77,11 @@ impl Mqtt5Session {
     async fn run<R: AsyncRead + Unpin>(
         &mut self,
         packets: &mut Packets<R>,
-        mut ended: oneshot::Receiver<Ending>,
+        ended: oneshot::Receiver<Ending>,
     ) -> SessionEnd {
-        let mut silenced = self.outlet.silenced();
+        let mut ends = Ends::by_faults(&self.outlet).or_by(ended);
         loop {
-            let deadline = Instant::now() + self.max_idle;
-            let packet = tokio::select! {
-                biased;
-                ending = &mut ended => return SessionEnd::Ended(ending.unwrap_or(Ending::Stopping)),
-                until = silenced_until(&mut silenced) => return tokio::select! {
-                    ending = &mut ended => SessionEnd::Ended(ending.unwrap_or(Ending::Stopping)),
-                    () = tokio::time::sleep_until(until) => SessionEnd::Fault,
-                },
-                packet = packets.read(deadline, decode) => packet,
-            };
+            let packet = packets.next_before(&mut ends, self.max_idle, decode).await;
             let done = match packet {
                 Ok(packet) => self.process(packet).await,
                 Err(end) => Err(end),

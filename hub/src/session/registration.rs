@@ -12,13 +12,14 @@ use protocol::provisioning::{
     names_profile,
 };
 use tokio::io::AsyncRead;
-use tokio::time::{Duration, Instant, sleep_until};
+use tokio::time::Duration;
 use tracing::info;
 
 use super::accept::{apply_fault, max_idle, refuse};
-use super::{Packets, SessionContext, SessionEnd, silenced_until};
+use super::packets::{Ends, Packets};
+use super::{SessionContext, SessionEnd};
 use crate::faults::{Handling, Step};
-use crate::mqtt::{ConnAckCode, Connect, Inbound, Outbound, Publish};
+use crate::mqtt::{ConnAckCode, Connect, Inbound, Outbound, Publish, decode};
 use crate::peer::Peer;
 use crate::provisioning::{DeviceAnswer, DeviceRequest, Registrant};
 use crate::sessions::Outlet;
@@ -117,16 +118,9 @@ impl RegistrationSession<'_> {
         packets: &mut Packets<R>,
         idle: Duration,
     ) -> SessionEnd {
-        let mut silenced = self.outlet.silenced();
+        let mut ends = Ends::by_faults(&self.outlet);
         loop {
-            let packet = tokio::select! {
-                biased;
-                until = silenced_until(&mut silenced) => {
-                    sleep_until(until).await;
-                    return SessionEnd::Fault;
-                }
-                packet = packets.next(Instant::now() + idle) => packet,
-            };
+            let packet = packets.next_before(&mut ends, idle, decode).await;
             let done = match packet {
                 Ok(packet) => self.process(packet).await,
                 Err(end) => Err(end),

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::super::accept::{apply_delay, max_idle};
-use super::super::{CONNECT_TIMEOUT, Packets, SessionContext, SessionEnd, on_disk};
+use super::super::packets::Packets;
+use super::super::{CONNECT_TIMEOUT, SessionContext, SessionEnd, on_disk};
 use super::messages::is_telemetry_topic;
 use super::{Mqtt5Session, violation};
 use crate::certificates::PeerCertificates;
