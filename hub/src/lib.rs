@@ -202,11 +202,11 @@ impl Hub {
         let running = HubTasks { tasks: tasks.clone(), stop: stop.clone() };
         let parts =
             (Arc::clone(&state), Arc::clone(&sessions), Arc::clone(&methods), Arc::clone(&faults));
-        let rest = Rest::new(parts, &tasks, &stop);
+        let rest = Arc::new(Rest::new(parts, &tasks, &stop));
         let configurations = Arc::clone(&rest.configurations);
         tasks.spawn(configurations.serve(config.evaluate_every, stop.clone()));
         rest.jobs.resume();
-        let router = rest::router(rest)
+        let router = rest::router(Rest::clone(&rest))
             .route(protocol::topic::WEBSOCKET_PATH, websocket::route(context.clone(), running))
             .layer(from_fn_with_state(api, provisioning_api::serve))
             .layer(from_fn_with_state(Arc::clone(&state), entra_api::serve));
@@ -215,6 +215,7 @@ impl Hub {
         let listener = Listener {
             context,
             endpoints: Arc::new(endpoints),
+            rest,
             router,
             tls,
             permits: Arc::new(Semaphore::new(config.max_connections)),

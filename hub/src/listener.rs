@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use bytes::BytesMut;
@@ -30,7 +31,7 @@ use tracing::{debug, warn};
 use crate::endpoints::{Clients, Endpoints};
 use crate::peer::Peer;
 use crate::provisioning_api::DroppedConnection;
-use crate::rest::decode_slashes;
+use crate::rest::{Rest, called_device, decode_slashes, invoke_directly};
 use crate::session::{SessionContext, serve};
 use crate::websocket::ConnectionPermit;
 
@@ -48,6 +49,7 @@ const MQTT_CONNECT: u8 = 0x10;
 pub(crate) struct Listener {
     pub(crate) context: SessionContext,
     pub(crate) endpoints: Arc<Endpoints>,
+    pub(crate) rest: Arc<Rest>,
     pub(crate) router: Router,
     pub(crate) tls: TlsAcceptor,
     /// Permits for further connections.
@@ -151,18 +153,24 @@ impl Listener {
         peer: Peer,
         clients: Clients,
     ) -> io::Result<()> {
-        let router = TowerToHyperService::new(self.router);
-        let service = service_fn(|mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(permit.clone());
-            request.extensions_mut().insert(peer.clone());
-            let request = decode_slashes(request);
-            let is_served = is_served(clients, request.uri().path());
-            let answered = is_served.then(|| router.call(request));
+        let (rest, router) = (self.rest, TowerToHyperService::new(self.router));
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let mut request = decode_slashes(request.map(Body::new));
+            let answer = if !is_served(clients, request.uri().path()) {
+                Answer::UnknownPath
+            } else if let Some(id) = called_device(&request) {
+                Answer::OfMethod(invoke_directly(Arc::clone(&rest), id, request))
+            } else {
+                request.extensions_mut().insert(permit.clone());
+                request.extensions_mut().insert(peer.clone());
+                Answer::OfRouter(router.call(request))
+            };
             async {
-                let Some(answered) = answered else {
-                    return Ok(StatusCode::NOT_FOUND.into_response());
+                let response = match answer {
+                    Answer::UnknownPath => return Ok(StatusCode::NOT_FOUND.into_response()),
+                    Answer::OfMethod(invoked) => return Ok(invoked.await),
+                    Answer::OfRouter(routed) => routed.await.map_err(io::Error::other)?,
                 };
-                let response = answered.await.map_err(io::Error::other)?;
                 match response.extensions().get::<DroppedConnection>() {
                     Some(DroppedConnection) => Err(io::Error::other("ended by a fault")),
                     None => Ok(response),
@@ -177,6 +185,14 @@ impl Listener {
             .await
             .map_err(io::Error::other)
     }
+}
+
+/// The answer to a request, in preparation.
+enum Answer<M, R> {
+    /// No API has this path at this host name.
+    UnknownPath,
+    OfMethod(M),
+    OfRouter(R),
 }
 
 /// Returns `true` if a host name for these clients has a path: devices connect by WebSocket, and

@@ -18,6 +18,7 @@ mod jobs;
 mod methods;
 mod path;
 mod query;
+mod shortcut;
 mod twins;
 
 use std::sync::Arc;
@@ -49,6 +50,7 @@ use crate::twin_writes::TwinWriter;
 use answer::ApiError;
 pub(crate) use path::decode_slashes;
 pub(crate) use query::check_continuation;
+pub(crate) use shortcut::{called_device, invoke_directly};
 
 /// Performs a bulk request over a registry in memory, and returns the answer. Returns `None`
 /// if the registry would wait for a disk.
@@ -159,20 +161,24 @@ impl Rest {
     }
 }
 
+async fn authorize(Extract(rest): Extract<Rest>, request: Request, next: Next) -> Response {
+    match permitted(&rest.state, &request) {
+        Ok(()) => answer::with_parsable_error(next.run(request).await),
+        Err(error) => error.into_response(),
+    }
+}
+
 /// Authorises a request. Refuses the HTTP paths for devices as unsupported before checking
 /// the token: devices have no token for the REST API, so `Unauthorized` would be misleading.
-async fn authorize(Extract(rest): Extract<Rest>, request: Request, next: Next) -> Response {
+fn permitted(state: &State, request: &Request) -> Result<(), ApiError> {
     if let Some(api) = path::api_for_devices(request.method(), request.uri().path()) {
         let message = format!("this hub does not support {api}; devices connect by MQTT");
-        return ApiError::with_status(StatusCode::NOT_FOUND, &message).into_response();
+        return Err(ApiError::with_status(StatusCode::NOT_FOUND, &message));
     }
-    match check(&rest.state, &request) {
-        Ok(()) => answer::with_parsable_error(next.run(request).await),
-        Err(reason) => {
-            info!(method = %request.method(), path = request.uri().path(), %reason, "request denied");
-            ApiError::from(denied(&reason, &request)).into_response()
-        }
-    }
+    check(state, request).map_err(|reason| {
+        info!(method = %request.method(), path = request.uri().path(), %reason, "request denied");
+        denied(&reason, request).into()
+    })
 }
 
 fn check(state: &State, request: &Request) -> Result<(), Denied> {

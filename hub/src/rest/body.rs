@@ -43,7 +43,7 @@ async fn bytes(request: Request) -> Result<Bytes, ApiError> {
 }
 
 /// Reads a body as UTF-8. Ignores the `Content-Type`, as clients set different ones.
-async fn text(request: Request) -> Result<String, ApiError> {
+pub(super) async fn text(request: Request) -> Result<String, ApiError> {
     let bytes = bytes(request).await?;
     String::from_utf8(bytes.into()).map_err(|_| ApiError::invalid("the body is not UTF-8"))
 }

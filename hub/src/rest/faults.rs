@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::Rest;
 use super::answer::{ApiError, ApiResult, json};
 use super::body::JsonObject;
-use crate::faults::{CONTROL_PATH, ControlRequest, FaultJson, Step};
+use crate::faults::{CONTROL_PATH, ControlRequest, FaultJson, Faults, Step};
 use crate::sessions::Ending;
 
 /// Delay before a simulated restart, so that the response can be sent first.
@@ -69,24 +69,31 @@ pub(super) async fn set(Extract(rest): Extract<Rest>, JsonObject(body): JsonObje
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Applies a matching fault to a request, if there is one.
+/// Layer that applies a matching fault to a request.
 pub(super) async fn disturb(
     Extract(rest): Extract<Rest>,
     request: Request,
     next: Next,
 ) -> Response {
-    let path = request.uri().path();
+    match apply(&rest.faults, request.uri().path()).await {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+/// Applies a matching fault to a request for `path`: delays it, or returns an error.
+pub(super) async fn apply(faults: &Faults, path: &str) -> Result<(), ApiError> {
     if path == CONTROL_PATH {
-        return next.run(request).await;
+        return Ok(());
     }
     let device = path.split('/').nth(2).and_then(|id| id.parse::<DeviceId>().ok());
-    let handling = rest.faults.handling(Step::Request, device.as_ref());
+    let handling = faults.handling(Step::Request, device.as_ref());
     if handling.is_throttled() {
         let error = HubError::new(ErrorCode::ThrottlingException, "throttled by a fault");
-        return ApiError::from(error).into_response();
+        return Err(error.into());
     }
     if !handling.delay.is_zero() {
         tokio::time::sleep(handling.delay).await;
     }
-    next.run(request).await
+    Ok(())
 }

@@ -1,24 +1,30 @@
 //! Handlers that invoke direct methods.
 
-use axum::extract::{Path, State as Extract};
+use axum::extract::{Path, Request, State as Extract};
 use protocol::error::{ErrorCode, HubError};
 use protocol::method::{MAX_PAYLOAD_BYTES, MethodRequest};
 
 use super::Rest;
 use super::answer::{ApiResult, json};
-use super::body::{Text, device, module};
+use super::body::{Text, device, module, text};
 
 pub(super) async fn invoke(
     Extract(rest): Extract<Rest>,
     Path(id): Path<String>,
-    Text(body): Text,
+    request: Request,
 ) -> ApiResult {
-    let owner = device(&id)?;
+    invoke_method(&rest, &id, request).await
+}
+
+/// Invokes the method in the body of a request on the device `id`.
+pub(super) async fn invoke_method(rest: &Rest, id: &str, request: Request) -> ApiResult {
+    let body = text(request).await?;
+    let owner = device(id)?;
     let known = rest.state.get(&owner)?;
     if !known.is_enabled() {
         return Err(HubError::new(ErrorCode::DeviceNotFound, owner.device.to_string()).into());
     }
-    let request = request(&body)?;
+    let request = parsed(&body)?;
     json(&rest.methods.invoke(&owner.device, &request).await?)
 }
 
@@ -30,12 +36,13 @@ pub(super) async fn invoke_module(
     Text(body): Text,
 ) -> ApiResult {
     rest.state.get(&module(&id, &name)?)?;
-    request(&body)?;
+    parsed(&body)?;
     let text = "Timed out waiting for device to connect.";
     Err(HubError::new(ErrorCode::DeviceNotOnline, text).into())
 }
 
-fn request(body: &str) -> Result<MethodRequest, HubError> {
+/// Parses an invocation, and checks the size of its payload.
+fn parsed(body: &str) -> Result<MethodRequest, HubError> {
     let request = MethodRequest::from_json(body)?;
     let length = request.payload.get().len();
     if length > MAX_PAYLOAD_BYTES {

@@ -3,6 +3,7 @@
 mod configurations;
 mod identities;
 mod jobs;
+mod shortcut;
 mod twins;
 
 use std::sync::Arc;
@@ -75,12 +76,7 @@ impl Rig {
 
     async fn send(&self, request: Request<Body>) -> Reply {
         let service = TowerToHyperService::new(self.router.clone());
-        let response = service.call(decode_slashes(request)).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let bytes = to_bytes(body, usize::MAX).await.unwrap();
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
-        let body = serde_json::from_str(&text).unwrap_or_default();
-        Reply { status: parts.status, headers: parts.headers, body, text }
+        Reply::of(service.call(decode_slashes(request)).await.unwrap()).await
     }
 
     async fn request_with(
@@ -118,6 +114,14 @@ impl Rig {
 }
 
 impl Reply {
+    async fn of(response: Response) -> Reply {
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.unwrap();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let body = serde_json::from_str(&text).unwrap_or_default();
+        Reply { status: parts.status, headers: parts.headers, body, text }
+    }
+
     /// Returns the error in the response. Panics if its header and body disagree.
     fn error(&self) -> HubError {
         assert_eq!(self.headers[CONTENT_TYPE], "application/json; charset=utf-8", "{}", self.text);
