@@ -33,8 +33,9 @@ const CALL_OVERHEAD_BYTES: usize = 256 * KIB;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineSettings {
     /// Maximum number of concurrent calls of all plugins. An instance reserves address space,
-    /// not memory; ten thousand of them add about 30 ms to the start-up time. Instances for
-    /// which [`EngineSettings::memory_bytes`] is too small are not created.
+    /// not memory. Those of more than 128 calls are created when so many calls run at once,
+    /// which takes some 20 ms for ten thousand. Instances for which
+    /// [`EngineSettings::memory_bytes`] is too small are not created.
     pub instances: u32,
     /// Upper bound of every plugin's [`Limits::memory_bytes`], in bytes.
     pub max_call_memory_bytes: usize,

@@ -14,7 +14,7 @@ use crate::engine::EngineParts;
 use crate::{Capability, Limits};
 use burst_detector::BurstDetector;
 use linked::Linked;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -39,6 +39,8 @@ struct Loaded {
     _in_use: Option<InUse>,
     /// Linked component. [`bursts`] replaces it after a burst.
     linked: RwLock<Arc<Linked>>,
+    /// Component linked to the pool for bursts, while that is in use.
+    burst: Mutex<Option<Arc<Linked>>>,
     permits: Arc<Semaphore>,
     burst_detector: BurstDetector,
     memory: Arc<PluginMemory>,
@@ -85,7 +87,7 @@ impl Plugin {
 }
 
 impl Loaded {
-    /// Returns the linked component, which a call keeps alive until it ends.
+    /// Returns the component linked to the pool for steady load.
     fn linked(&self) -> Arc<Linked> {
         Arc::clone(&self.linked.read())
     }

@@ -46,7 +46,7 @@ impl Plugin {
         call: Call<'_>,
         permit: Option<CallPermit>,
     ) -> Result<Answer, CallError> {
-        let linked = self.loaded.linked();
+        let linked = self.loaded.placed()?;
         let function = async |store: &mut Store<CallState>| {
             let pre = &linked.behaviour;
             let guest =
@@ -63,7 +63,7 @@ impl Plugin {
 
     /// Runs the job [`Call::method`]. The inner error is the plugin's own.
     pub async fn run_job(&self, call: Call<'_>) -> Result<Result<(), JobError>, CallError> {
-        let linked = self.loaded.linked();
+        let linked = self.loaded.placed()?;
         let pre = linked.deferred.as_ref().ok_or(CallError::NoExport("deferred"))?;
         let function = async |store: &mut Store<CallState>| {
             let guest =
@@ -82,7 +82,7 @@ impl Plugin {
         call: Call<'_>,
         version: u64,
     ) -> Result<Result<(), JobError>, CallError> {
-        let linked = self.loaded.linked();
+        let linked = self.loaded.placed()?;
         let pre = linked.desired.as_ref().ok_or(CallError::NoExport("desired"))?;
         let function = async |store: &mut Store<CallState>| {
             let guest =
@@ -101,7 +101,7 @@ impl Plugin {
         call: Call<'_>,
         previous_version: Option<&str>,
     ) -> Result<Result<(), String>, CallError> {
-        let linked = self.loaded.linked();
+        let linked = self.loaded.placed()?;
         let pre = linked.lifecycle.as_ref().ok_or(CallError::NoExport("lifecycle"))?;
         let function = async |store: &mut Store<CallState>| {
             let guest =
@@ -114,7 +114,7 @@ impl Plugin {
 
     /// Calls `lifecycle.stop` of a version that is being replaced.
     pub async fn stop(&self, call: Call<'_>) -> Result<(), CallError> {
-        let linked = self.loaded.linked();
+        let linked = self.loaded.placed()?;
         let pre = linked.lifecycle.as_ref().ok_or(CallError::NoExport("lifecycle"))?;
         let function = async |store: &mut Store<CallState>| {
             let guest =

@@ -7,6 +7,7 @@ use crate::compile::cache::Source;
 use crate::engine::EngineParts;
 use crate::engine::pools::Pool;
 use crate::interfaces::{self, BehaviourPre, WithDeferredPre, WithDesiredPre, WithLifecyclePre};
+use std::ops::Deref;
 use std::sync::Arc;
 use wasmtime::component::{Component, Linker};
 
@@ -23,14 +24,14 @@ pub(crate) struct Linked {
 impl Linked {
     /// Links the component to the default world, to its granted capabilities, and to WASI
     /// if it imports it. Returns an error for any other import. A component that was compiled
-    /// for an earlier pool is loaded into the current one first.
+    /// for another pool is loaded into this one first.
     pub(crate) fn new(
         engine: &EngineParts,
+        pool: Arc<Pool>,
         component: &Component,
         source: &Source,
         about: &About,
     ) -> wasmtime::Result<Linked> {
-        let pool = engine.pools.current();
         let component = match wasmtime::Engine::same(component.engine(), &pool.wasmtime) {
             true => component.clone(),
             false => compile::load_again(&pool.wasmtime, engine.cache.as_ref(), source, component)?,
@@ -59,5 +60,41 @@ impl Linked {
 
     pub(crate) fn component(&self) -> &Component {
         self.behaviour.instance_pre().component()
+    }
+}
+
+/// A linked component with a place in its pool, which the call returns when it ends.
+pub(crate) struct Placed {
+    linked: Arc<Linked>,
+    /// `false` if the pool itself refuses calls for which it has no instance.
+    has_place: bool,
+}
+
+impl Placed {
+    /// Takes a place. Returns `None` if the pool has none.
+    pub(crate) fn take(linked: &Arc<Linked>) -> Option<Placed> {
+        let taken = linked.pool.take_place();
+        taken.then(|| Placed { linked: Arc::clone(linked), has_place: true })
+    }
+
+    /// Leaves it to the pool to refuse the call.
+    pub(crate) fn or_refused(linked: Arc<Linked>) -> Placed {
+        Placed { linked, has_place: false }
+    }
+}
+
+impl Deref for Placed {
+    type Target = Linked;
+
+    fn deref(&self) -> &Linked {
+        &self.linked
+    }
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        if self.has_place {
+            self.linked.pool.return_place();
+        }
     }
 }

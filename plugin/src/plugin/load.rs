@@ -17,7 +17,7 @@ use crate::component::imports::{
 };
 use crate::error::one_line;
 use crate::{Compiled, Engine, Limits, LoadError, PluginSettings};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -61,7 +61,8 @@ impl Engine {
         let http_slots = Semaphore::new(http::AT_ONCE_OF_PLUGIN);
         let name = name.to_owned();
         let about = About { name, limits, config, http, http_slots, imports, exports };
-        let linked = Linked::new(&self.parts, component, &compiled.source, &about)
+        let pool = self.parts.pools.current();
+        let linked = Linked::new(&self.parts, pool, component, &compiled.source, &about)
             .map_err(|error| link_error(&one_line(&error)))?;
         let loaded = Loaded {
             permits: Arc::new(Semaphore::new(about.limits.calls_at_once)),
@@ -70,6 +71,7 @@ impl Engine {
             source: compiled.source,
             _in_use: compiled.in_use.clone(),
             linked: RwLock::new(Arc::new(linked)),
+            burst: Mutex::default(),
             burst_detector: BurstDetector::default(),
             memory: Arc::new(memory),
         };
