@@ -72,6 +72,8 @@ enum Section {
     Swap,
     /// Many methods that sleep at the same time
     Sleepers,
+    /// Quick methods next to plugins that never stop computing
+    Spinners,
     /// The hub with many devices, and the process that simulates them
     Fleet,
     /// The profile `mqttV5` next to `classic`
@@ -150,6 +152,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     if wanted(Section::Sleepers) {
         sections::sleepers::measure(&stage, effort, &mut goals).await?;
+    }
+    if wanted(Section::Spinners) {
+        sections::spinners::measure(&stage, effort, &mut goals).await?;
     }
     if wanted(Section::Fleet) {
         sections::fleet::measure(&stage, effort, &mut goals).await?;

@@ -244,6 +244,8 @@ pub(crate) struct HostToml {
     pub(crate) profile: Option<ConnectionProfile>,
     /// Components of further plugins, which are not called.
     pub(crate) further: Vec<PathBuf>,
+    /// The number of further plugins whose method `spin-N` never answers.
+    pub(crate) spinners: usize,
     /// Tables of the identity, for a device without a key of the hub.
     pub(crate) identity: String,
 }
@@ -281,6 +283,14 @@ impl HostToml {
             let _ = writeln!(
                 text,
                 "[plugins.further-{index}]\nfile = {component}\nmethods = [\"further{index}\"]"
+            );
+        }
+        for index in 0..self.spinners {
+            let component = quoted(component);
+            let _ = writeln!(
+                text,
+                "[plugins.spinner-{index}]\nfile = {component}\nmethods = [\"spin-{index}\"]\n\
+                 deadline = \"60s\""
             );
         }
         text

@@ -9,5 +9,6 @@ pub(crate) mod profiles;
 pub(crate) mod sandbox;
 pub(crate) mod service;
 pub(crate) mod sleepers;
+pub(crate) mod spinners;
 pub(crate) mod start;
 pub(crate) mod swap;

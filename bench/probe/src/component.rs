@@ -23,6 +23,9 @@ impl Guest for Probe {
                 clock::sleep_ms(milliseconds).map_err(|_| MethodError::Failed("woken".into()))?;
                 payload
             }
+            name if name.starts_with("spin") => loop {
+                std::hint::spin_loop();
+            },
             // `black_box` keeps the string contiguous in the component.
             "version" => std::hint::black_box(VERSION).to_owned(),
             _ => return Err(MethodError::UnknownMethod),

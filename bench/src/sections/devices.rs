@@ -143,6 +143,14 @@ fn record(found: &[DeviceResults], goals: &mut Results) {
     let [one, _, thirty_two, _] = &find(found, Kind::Host).loads;
     let bare = &find(found, Kind::Bare).loads;
     goals.record(Measure::RoundTrip, one.p50.over(&bare[0].p50));
+    let processor = &thirty_two.processor;
+    goals.record(Measure::ProcessorOverBare, processor.over(&bare[2].processor));
+    if let Some(node) = found.iter().find(|found| found.kind == Kind::Node) {
+        goals.record(Measure::ProcessorOverNode, processor.over(&node.loads[2].processor));
+    }
+    if !thirty_two.system_calls.is_empty() {
+        goals.record(Measure::SystemCalls, thirty_two.system_calls.clone());
+    }
     for (measure, kind) in [
         (Measure::OverNode, Kind::Node),
         (Measure::OverPythonAsync, Kind::PythonAsync),
