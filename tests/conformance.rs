@@ -9,6 +9,7 @@
 
 mod broker5;
 mod browser;
+mod cloud_to_device;
 mod credentials;
 mod device;
 mod device_failures;

@@ -19,12 +19,13 @@
 //! # }
 //! ```
 //!
-//! The hub is not for production: it has no quotas, message routing or messages to devices.
+//! The hub is not for production: it has no quotas and no message routing.
 //!
 //! # Layout
 //!
 //! * `ca`: certificate authority and server certificate.
 //! * `certificates`: client certificates of devices.
+//! * `cloud_to_device`: messages to devices.
 //! * `credentials`: issuance of certificates over sessions.
 //! * `config`: configuration and start errors.
 //! * `endpoints`: the host names, and the clients that each of them serves.
@@ -49,6 +50,7 @@
 mod body;
 mod ca;
 mod certificates;
+mod cloud_to_device;
 mod config;
 mod configurations;
 mod credentials;
@@ -87,9 +89,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::middleware::from_fn_with_state;
-use protocol::connection_string::{
-    DeviceConnectionString, DeviceCredential, ServiceConnectionString,
-};
+use protocol::connection_string::{DeviceConnectionString, ServiceConnectionString};
 use protocol::error::HubError;
 use protocol::id::DeviceId;
 use protocol::mqtt5::{ConnectionProfile, ReasonCode};
@@ -121,7 +121,7 @@ use rest::Rest;
 use session::SessionContext;
 use sessions::{Ending, Sessions};
 use sockets::Sockets;
-use state::State;
+use state::{Owner, State};
 use trusted::device_authorities;
 use websocket::HubTasks;
 
@@ -181,18 +181,6 @@ impl Hub {
             Arc::clone(&sessions),
             Arc::clone(&faults),
         ));
-        let context = SessionContext {
-            state: Arc::clone(&state),
-            sessions: Arc::clone(&sessions),
-            methods: Arc::clone(&methods),
-            faults: Arc::clone(&faults),
-            telemetry: telemetry.clone(),
-            authorities,
-            provisioning: Arc::clone(&provisioning),
-            credentials,
-            token_grace: config.token_grace,
-            custom_topics: config.custom_topics.into(),
-        };
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let api = ProvisioningApi {
             provisioning: Arc::clone(&provisioning),
@@ -203,6 +191,19 @@ impl Hub {
         let parts =
             (Arc::clone(&state), Arc::clone(&sessions), Arc::clone(&methods), Arc::clone(&faults));
         let rest = Arc::new(Rest::new(parts, &tasks, &stop));
+        let context = SessionContext {
+            state: Arc::clone(&state),
+            sessions: Arc::clone(&sessions),
+            methods: Arc::clone(&methods),
+            faults: Arc::clone(&faults),
+            telemetry: telemetry.clone(),
+            authorities,
+            provisioning: Arc::clone(&provisioning),
+            credentials,
+            cloud_to_device: Arc::clone(&rest.cloud_to_device),
+            token_grace: config.token_grace,
+            custom_topics: config.custom_topics.into(),
+        };
         let configurations = Arc::clone(&rest.configurations);
         tasks.spawn(configurations.serve(config.evaluate_every, stop.clone()));
         rest.jobs.resume();
@@ -267,17 +268,7 @@ impl Hub {
 
     /// Returns the connection string of a device. Registers the device if it is new.
     pub fn create_device(&self, id: &DeviceId) -> Result<DeviceConnectionString, HubError> {
-        let credential = match self.state.device_credential(id) {
-            Ok(credential) => credential,
-            Err(_) => DeviceCredential::Key(self.state.create_device(id)?),
-        };
-        Ok(DeviceConnectionString {
-            host: local(self.mqtt_port),
-            device: id.clone(),
-            module: None,
-            gateway: None,
-            credential,
-        })
+        self.state.registered(Owner::device(id), local(self.mqtt_port))
     }
 
     /// Returns the connection string of a service with all permissions.

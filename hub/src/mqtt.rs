@@ -84,6 +84,8 @@ pub(crate) enum Outbound<'a> {
     /// A message at QoS 1 with a packet id.
     PublishAcknowledged {
         id: u16,
+        /// `true` if the message was sent before.
+        duplicate: bool,
         topic: &'a str,
         payload: &'a [u8],
     },

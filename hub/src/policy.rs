@@ -180,11 +180,24 @@ pub(crate) fn required_permission(method: &Method, path: &str) -> Permission {
     // Compares the whole path, since a device can have the id `query` or `query2`.
     let query = method == Method::POST && path == rest::QUERY;
     let registry = !query
+        && !is_for_messages(method, path)
         && ["/devices", "/statistics", "/configurations"].iter().any(|part| path.starts_with(part));
     match (registry, method == Method::GET) {
         (true, true) => RegistryRead,
         (true, false) => RegistryReadWrite,
         (false, _) => ServiceConnect,
+    }
+}
+
+/// Returns `true` if a request sends or purges the cloud-to-device messages of a device.
+fn is_for_messages(method: &Method, path: &str) -> bool {
+    let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    match segments[..] {
+        ["devices", _, "messages", bound] => {
+            *method == Method::POST && bound.eq_ignore_ascii_case("devicebound")
+        }
+        ["devices", _, "commands"] => *method == Method::DELETE,
+        _ => false,
     }
 }
 
@@ -208,6 +221,9 @@ mod tests {
             (Method::GET, "/configurations/c1", RegistryRead),
             (Method::PUT, "/configurations/c1", RegistryReadWrite),
             (Method::PUT, "/jobs/v2/job01", ServiceConnect),
+            (Method::POST, "/devices/d1/messages/deviceBound", ServiceConnect),
+            (Method::DELETE, "/devices/d1/commands", ServiceConnect),
+            (Method::DELETE, "/devices/commands", RegistryReadWrite),
             (Method::POST, "/$faults", Permission::Faults),
         ] {
             assert_eq!(required_permission(&method, path), permission, "{method} {path}");

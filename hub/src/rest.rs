@@ -4,8 +4,8 @@
 //! processed, so callers without a token learn nothing about the hub. The size of bodies is
 //! limited before they are read.
 //!
-//! Cloud-to-device messages are not supported. The paths `/$events`, `/$faults` and `/$messages` do
-//! not exist in Azure IoT Hub. Sockets and TLS are handled by `listener`.
+//! The paths `/$events`, `/$faults` and `/$messages` do not exist in Azure IoT Hub, nor do those that
+//! send cloud-to-device messages. Sockets and TLS are handled by `listener`.
 
 mod answer;
 mod body;
@@ -15,6 +15,7 @@ mod events;
 mod faults;
 mod identities;
 mod jobs;
+mod messages;
 mod methods;
 mod path;
 mod query;
@@ -28,7 +29,7 @@ use axum::extract::{Request, State as Extract};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use futures_util::FutureExt as _;
 use protocol::error::{ErrorCode, HubError};
 use protocol::rest;
@@ -37,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
+use crate::cloud_to_device::CloudToDevice;
 use crate::configurations::Configurations;
 use crate::entra::CLIENT_ID;
 use crate::faults::{CONTROL_PATH, Faults};
@@ -96,6 +98,17 @@ pub(crate) fn router(shared: Rest) -> Router {
                 .put(identities::put_module)
                 .delete(identities::delete_module),
         )
+        .route(rest::COMMANDS, delete(messages::purge))
+        .route(rest::DEVICE_BOUND, post(messages::send_to))
+        .route("/messages/deviceBound", post(messages::send_to))
+        .route(rest::DEVICE_MESSAGES, post(messages::send))
+        .route("/devices/{device}/messages/deviceBound", post(messages::send))
+        .route(rest::FEEDBACK, get(messages::feedback))
+        .route("/messages/serviceBound/feedback", get(messages::feedback))
+        .route(rest::FEEDBACK_LOCK, delete(messages::complete_feedback))
+        .route("/messages/serviceBound/feedback/{lock}", delete(messages::complete_feedback))
+        .route(rest::FEEDBACK_ABANDON, post(messages::abandon_feedback))
+        .route("/messages/serviceBound/feedback/{lock}/abandon", post(messages::abandon_feedback))
         .route(rest::DEVICE_STATISTICS, get(identities::statistics))
         .route(rest::SERVICE_STATISTICS, get(identities::connected))
         .route(rest::EVENTS, get(events::events))
@@ -117,6 +130,7 @@ pub(crate) struct Rest {
     pub(crate) twins: Arc<TwinWriter>,
     pub(crate) configurations: Arc<Configurations>,
     pub(crate) jobs: Arc<Jobs>,
+    pub(crate) cloud_to_device: Arc<CloudToDevice>,
     pub(crate) faults: Arc<Faults>,
 }
 
@@ -133,7 +147,8 @@ impl Rest {
         let configurations = Arc::new(configurations);
         let (for_jobs, stop) = ((Arc::clone(&state), Arc::clone(&methods)), stop.clone());
         let jobs = Jobs::new(for_jobs, Arc::clone(&twins), tasks.clone(), stop);
-        Rest { state, sessions, methods, twins, configurations, jobs, faults }
+        let cloud_to_device = Arc::new(CloudToDevice::new(Arc::clone(&state)));
+        Rest { state, sessions, methods, twins, configurations, jobs, cloud_to_device, faults }
     }
 
     /// Returns the parts of a hub to which no device can connect.

@@ -6,6 +6,7 @@
 //! CONNECT selects the version of MQTT; sessions with MQTT 5 are in `mqtt5`.
 
 mod accept;
+mod cloud_to_device;
 mod credentials;
 mod faulty;
 mod messages;
@@ -27,11 +28,12 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::certificates::DeviceAuthorities;
+use crate::cloud_to_device::CloudToDevice;
 use crate::credentials::Credentials;
 use crate::events::EventKind;
 use crate::faults::{Faults, Handling, Step};
 use crate::methods::Methods;
-use crate::mqtt::{Inbound, Malformed, Outbound, Will, decode, first_level};
+use crate::mqtt::{Inbound, Malformed, Outbound, Will, first_level};
 use crate::mqtt5::LEVEL;
 use crate::peer::Peer;
 use crate::provisioning::Provisioning;
@@ -53,6 +55,7 @@ pub(crate) struct SessionContext {
     pub(crate) authorities: DeviceAuthorities,
     pub(crate) provisioning: Arc<Provisioning>,
     pub(crate) credentials: Arc<Credentials>,
+    pub(crate) cloud_to_device: Arc<CloudToDevice>,
     /// Time for which a connection outlives its token.
     pub(crate) token_grace: Duration,
     /// Topics of device-to-cloud messages in addition to those of MQTT 5.
@@ -183,7 +186,7 @@ impl Session {
     ) -> SessionEnd {
         let mut ends = Ends::by_faults(&self.outlet).or_by(ended).or_at(self.expires);
         loop {
-            let packet = packets.next_before(&mut ends, self.max_idle, decode).await;
+            let packet = self.next_packet(packets, &mut ends).await;
             let done = match packet {
                 Ok(packet) => self.process(packet).await,
                 Err(end) => Err(end),
@@ -206,9 +209,12 @@ impl Session {
                     _ => Ok(()),
                 }
             }
-            // The hub publishes at QoS 0 and expects no PUBACK, but a needless one is
-            // harmless.
-            Inbound::PubAck(_) => Ok(()),
+            // Everything but cloud-to-device messages is published at QoS 0. A needless PUBACK
+            // is harmless.
+            Inbound::PubAck(id) => {
+                self.context.cloud_to_device.acknowledged(&self.device, self.serial, id);
+                Ok(())
+            }
             Inbound::Subscribe { id, filters } => {
                 let codes: Vec<u8> = filters
                     .iter()
@@ -293,6 +299,7 @@ impl Session {
         if let Some(will) = self.will.take() {
             self.publish_will(will);
         }
+        self.context.cloud_to_device.detach(&self.device, self.serial);
         let current = self.context.sessions.close(&self.device, self.serial);
         if current || !self.context.sessions.is_connected(&self.device) {
             self.context.state.set_connected(&self.device, false);

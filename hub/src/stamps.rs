@@ -5,6 +5,11 @@ pub(crate) fn now() -> String {
     format!("{:.7}", jiff::Timestamp::now())
 }
 
+/// Returns the current time in Unix milliseconds.
+pub(crate) fn now_ms() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default()
+}
+
 /// Returns the current time in Unix seconds.
 pub(crate) fn now_unix() -> u64 {
     u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default()

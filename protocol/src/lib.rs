@@ -30,11 +30,13 @@
 //!
 //! # Layout
 //!
+//! * [`cloud_to_device`]: cloud-to-device messages: limits and feedback.
 //! * [`configuration`]: automatic configurations of devices.
 //! * [`connection_string`]: connection strings of devices and services.
 //! * [`credentials`]: requests of devices for their next certificates.
 //! * [`error`]: errors of the hub and their codes.
 //! * [`host_name`]: a hub's host name.
+//! * [`http_message`]: messages over HTTPS.
 //! * [`id`]: validated names of devices, modules, methods, requests, configurations and jobs.
 //! * [`job`]: jobs on many devices.
 //! * [`method`]: the request and the result of a direct method.
@@ -53,11 +55,13 @@
 //! It handles the contents of MQTT packets and HTTP requests, but not the packets and
 //! requests themselves.
 
+pub mod cloud_to_device;
 pub mod configuration;
 pub mod connection_string;
 pub mod credentials;
 pub mod error;
 pub mod host_name;
+pub mod http_message;
 pub mod id;
 pub mod job;
 pub mod method;

@@ -31,6 +31,17 @@ impl MessageProperties {
     pub const CONTENT_ENCODING: &str = "$.ce";
     /// The system property with the id of the message.
     pub const MESSAGE_ID: &str = "$.mid";
+    /// The system property with the id of the message that this one answers.
+    pub const CORRELATION_ID: &str = "$.cid";
+    /// The system property with the sender of the message.
+    pub const USER_ID: &str = "$.uid";
+    /// The system property with the address of a cloud-to-device message.
+    pub const TO: &str = "$.to";
+    /// The system property with the time at which the message expires.
+    pub const EXPIRY: &str = "$.exp";
+    /// The property with the outcomes of a cloud-to-device message that its sender wants to
+    /// be notified of. Unlike the others, its name has no prefix.
+    pub const ACK: &str = "iothub-ack";
 
     /// Adds a property. Names may be repeated.
     #[must_use]

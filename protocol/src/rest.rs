@@ -47,6 +47,20 @@ pub const JOB: &str = "/jobs/v2/{id}";
 /// The path that cancels a job: POST.
 pub const JOB_CANCEL: &str = "/jobs/v2/{id}/cancel";
 
+/// The path of a device's queue of cloud-to-device messages: DELETE purges it.
+pub const COMMANDS: &str = "/devices/{device}/commands";
+/// The path to which services send cloud-to-device messages to the device in `iothub-to`: POST.
+/// Azure IoT Hub accepts them by AMQP only.
+pub const DEVICE_BOUND: &str = "/messages/devicebound";
+/// The path of a device's cloud-to-device messages: a service sends them with POST.
+pub const DEVICE_MESSAGES: &str = "/devices/{device}/messages/devicebound";
+/// The path of the feedback to cloud-to-device messages: GET.
+pub const FEEDBACK: &str = "/messages/servicebound/feedback";
+/// The path of feedback that a service has received: DELETE completes it.
+pub const FEEDBACK_LOCK: &str = "/messages/servicebound/feedback/{lock}";
+/// The path that returns received feedback to the queue: POST.
+pub const FEEDBACK_ABANDON: &str = "/messages/servicebound/feedback/{lock}/abandon";
+
 /// The path of the stream of device-to-cloud messages: GET. Azure IoT Hub has no such path.
 pub const MESSAGES: &str = "/$messages";
 /// The name of an event of the stream of messages with one message.
@@ -93,6 +107,12 @@ pub fn of_device(pattern: &str, device: &DeviceId) -> String {
 #[must_use]
 pub fn of_id(pattern: &str, id: &str) -> String {
     pattern.replace("{id}", &percent::encode(id).to_string())
+}
+
+/// Replaces `{lock}` in a pattern with the encoded lock of a message or of feedback.
+#[must_use]
+pub fn of_lock(pattern: &str, lock: &str) -> String {
+    pattern.replace("{lock}", &percent::encode(lock).to_string())
 }
 
 /// Replaces `{device}` and `{module}` in a pattern with the encoded ids.

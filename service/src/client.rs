@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use trust::Trust;
 
 use crate::{EntraSignIn, ServiceError};
+pub use cloud_to_device::Feedback;
 use entra::EntraTokens;
 pub use messages::{MessageEvent, Messages};
 pub use provisioning::ProvisioningClient;
@@ -29,6 +30,7 @@ pub use retry::Retry;
 use send::{HubRequest, Resend};
 
 mod cause;
+mod cloud_to_device;
 mod configurations;
 mod entra;
 mod jobs;

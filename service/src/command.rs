@@ -190,7 +190,7 @@ pub(crate) enum HubCommand {
     /// Roll a plugin out to many devices in waves
     #[command(subcommand, after_help = rollout::EXAMPLES)]
     Rollout(rollout::RolloutCommand),
-    /// Watch the device-to-cloud messages that arrive at the hub
+    /// Watch messages from devices, and send messages to them
     #[command(subcommand)]
     Messages(messages::MessagesCommand),
     /// Print a SAS token of the policy in the connection string. The token is a secret

@@ -34,7 +34,8 @@
 //! * [`reboot`]: the service side of the reboot tutorial.
 //! * [`rollout`]: the rollout of a plugin to many devices.
 //!
-//! The library uses only the REST API. [`Client::messages`] works with `behaviour-hub` only.
+//! The library uses only the REST API. [`Client::messages`] and [`Client::send_message`] work with
+//! `behaviour-hub` only.
 //! The library neither prints nor logs; [`ClientSettings::on_retry`] is called before each
 //! retry.
 
@@ -47,14 +48,18 @@ pub mod reboot;
 pub mod rollout;
 
 pub use client::{
-    Client, ClientSettings, MessageEvent, Messages, OnRetry, ProvisioningClient, Retry, TwinQuery,
+    Client, ClientSettings, Feedback, MessageEvent, Messages, OnRetry, ProvisioningClient, Retry,
+    TwinQuery,
 };
 pub use entra_sign_in::EntraSignIn;
 pub use error::{ServiceError, ServiceErrorKind};
 pub use json::{Json, JsonError};
+pub use protocol::cloud_to_device::{Acknowledgement, FeedbackRecord, Outcome};
 pub use protocol::connection_string::ServiceConnectionString;
 pub use protocol::host_name::HostName;
+pub use protocol::http_message::HttpMessage;
 pub use protocol::id::DeviceId;
 pub use protocol::method::{MethodRequest, MethodResult};
+pub use protocol::properties::MessageProperties;
 pub use protocol::sas::SasToken;
 pub use protocol::twin::Twin;

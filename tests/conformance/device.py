@@ -24,6 +24,9 @@ async def main():
     async def on_desired(patch):
         say("desired", patch=patch)
 
+    async def on_message(message):
+        say("message", **plain_device.received(message))
+
     async def on_connection_change():
         # The event does not contain the state, since the client may have reconnected already.
         say("connection-changed")
@@ -46,6 +49,9 @@ async def main():
                 say("reported")
             case "twin":
                 say("twin", twin=await client.get_twin())
+            case "receive":
+                client.on_message_received = on_message
+                say("receiving")
             case "send":
                 await client.send_message(plain_device.message(command))
                 say("sent")

@@ -17,6 +17,9 @@ def main():
         if response is not None:
             client.send_method_response(response)
 
+    def on_message(message):
+        say("message", **plain_device.received(message))
+
     client.connect()
     client.on_method_request_received = on_method
     client.on_twin_desired_properties_patch_received = lambda patch: say("desired", patch=patch)
@@ -29,6 +32,9 @@ def main():
                 say("reported")
             case "twin":
                 say("twin", twin=client.get_twin())
+            case "receive":
+                client.on_message_received = on_message
+                say("receiving")
             case "send":
                 client.send_message(plain_device.message(command))
                 say("sent")

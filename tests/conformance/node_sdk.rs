@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use protocol::connection_string::ServiceConnectionString;
+use protocol::connection_string::{DeviceConnectionString, ServiceConnectionString};
 use rig::Running;
 
 use super::mqtt5::environment;
@@ -16,6 +16,7 @@ use super::sdk::{available, exclusively, run, scripts};
 
 const MANIFEST: &str = include_str!("node/package.json");
 const LOCK: &str = include_str!("node/package-lock.json");
+const DEVICE_SCRIPT: &str = "device.js";
 const PROVISIONING: &str = "provisioning.js";
 const MQTT5: &str = "mqtt5.js";
 const BROKER5: &str = "broker5.js";
@@ -85,11 +86,23 @@ impl NodeSdk {
         self.start(FLEET, &environment).await
     }
 
+    /// Starts a device or a module, whose first event is `ready` or `refused`.
+    pub(super) fn device(self, rig: &Running, identity: &DeviceConnectionString) -> Script {
+        let environment = [
+            ("NODE_EXTRA_CA_CERTS", rig.ca_file().to_str().unwrap().to_owned()),
+            ("IOTHUB_DEVICE_CONNECTION_STRING", identity.to_text_with_key()),
+        ];
+        self.script(DEVICE_SCRIPT, &environment)
+    }
+
     async fn start(self, script: &str, environment: &[(&str, String)]) -> Script {
-        let script = self.folder.join(script);
-        let mut script = Script::start(Path::new("node"), &[], &script, environment);
+        let mut script = self.script(script, environment);
         script.wait_for("ready").await;
         script
+    }
+
+    fn script(self, script: &str, environment: &[(&str, String)]) -> Script {
+        Script::start(Path::new("node"), &[], &self.folder.join(script), environment)
     }
 }
 
@@ -105,7 +118,7 @@ fn prepare() -> Result<PathBuf, String> {
         let arguments = ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"];
         run(Command::new("npm").args(arguments).current_dir(folder)).map(drop)
     })?;
-    for script in [PROVISIONING, MQTT5, BROKER5, FLEET] {
+    for script in [DEVICE_SCRIPT, PROVISIONING, MQTT5, BROKER5, FLEET] {
         let source = scripts().join("node").join(script);
         fs::copy(source, folder.join(script)).map_err(|e| format!("{script}: {e}"))?;
     }

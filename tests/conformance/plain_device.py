@@ -50,6 +50,17 @@ def answer(request):
     return MethodResponse(request.request_id, 200, {"name": request.name, "payload": request.payload})
 
 
+def received(message):
+    """Returns the facts of a cloud-to-device message."""
+    return {
+        "body": message.data.decode(),
+        "messageId": message.message_id,
+        "correlationId": message.correlation_id,
+        "contentType": message.content_type,
+        "properties": message.custom_properties,
+    }
+
+
 def message(command):
     message = Message(command["body"], content_type="application/json", content_encoding="utf-8")
     message.message_id = command.get("id")

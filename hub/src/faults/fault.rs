@@ -37,6 +37,8 @@ pub enum Step {
     TwinReport,
     /// A change of desired properties that the hub sends to the device.
     Desired,
+    /// A cloud-to-device message that the hub sends to the device.
+    CloudToDevice,
     /// A telemetry message of a device.
     Message,
     /// A request to the REST API.

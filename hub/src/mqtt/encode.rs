@@ -20,9 +20,9 @@ impl Outbound<'_> {
                 put_text(&mut bytes, topic);
                 bytes.put_slice(payload);
             }
-            Outbound::PublishAcknowledged { id, topic, payload } => {
+            Outbound::PublishAcknowledged { id, duplicate, topic, payload } => {
                 bytes.reserve(topic.len() + payload.len() + 9);
-                bytes.put_u8(0x32);
+                bytes.put_u8(if *duplicate { 0x3a } else { 0x32 });
                 put_length(&mut bytes, 4 + topic.len() + payload.len());
                 put_text(&mut bytes, topic);
                 bytes.put_u16(*id);

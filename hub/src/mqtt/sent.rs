@@ -54,9 +54,12 @@ mod tests {
             let plain = Outbound::Publish { topic: "a/b", payload }.encode();
             let expected = SentPacket::Publish { topic: "a/b", qos: 0, payload };
             assert_eq!(SentPacket::parse(&plain), expected);
-            let acknowledged = Outbound::PublishAcknowledged { id: 7, topic: "a", payload };
-            let expected = SentPacket::Publish { topic: "a", qos: 1, payload };
-            assert_eq!(SentPacket::parse(&acknowledged.encode()), expected);
+            for duplicate in [false, true] {
+                let acknowledged =
+                    Outbound::PublishAcknowledged { id: 7, duplicate, topic: "a", payload };
+                let expected = SentPacket::Publish { topic: "a", qos: 1, payload };
+                assert_eq!(SentPacket::parse(&acknowledged.encode()), expected);
+            }
         }
         for (packet, name) in [
             (Outbound::PubAck(1), "PUBACK"),

@@ -64,6 +64,17 @@ impl<S: Sync> FromRequest<S> for Text {
     }
 }
 
+/// Extractor of a body with any bytes.
+pub(super) struct Binary(pub(super) Bytes);
+
+impl<S: Sync> FromRequest<S> for Binary {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Binary, ApiError> {
+        bytes(request).await.map(Binary)
+    }
+}
+
 /// Extractor of a JSON object.
 pub(super) struct JsonObject(pub(super) Map<String, Value>);
 

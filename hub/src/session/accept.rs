@@ -88,6 +88,7 @@ pub(super) async fn accept(
         grant.expires_unix.unwrap_or(0),
     );
     context.credentials.subscribed(&grant.device);
+    context.cloud_to_device.attach(&grant.device, serial, clean);
     info!(device = %grant.device, clean, subscriptions = filters.len(), "device connected");
     let session = Session {
         has_credentials: grant.has_credentials,

@@ -210,7 +210,12 @@ impl RegistrationSession<'_> {
                 // Zero is not a packet id.
                 self.last_packet = self.last_packet.checked_add(1).unwrap_or(1);
                 let id = self.last_packet;
-                Outbound::PublishAcknowledged { id, topic: &topic, payload: &body }
+                Outbound::PublishAcknowledged {
+                    id,
+                    duplicate: false,
+                    topic: &topic,
+                    payload: &body,
+                }
             }
         };
         self.send(&packet, handling).await

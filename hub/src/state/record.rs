@@ -11,13 +11,14 @@ use serde_json::Value;
 
 use super::identity::{AuthenticationKind, Identity};
 use super::managed::{ConfigurationStatus, Overlay};
+use super::messages::MessageQueue;
 use super::owner::Owner;
 use super::presence::Presence;
 use super::store::{RecordChange, RecordKind};
 use super::twin::Twin;
 use super::view;
 
-/// A device or module: identity, twin, connection state and subscriptions.
+/// A device or module: identity, twin, connection state, subscriptions and queued messages.
 #[derive(Clone)]
 pub(crate) struct Entity {
     pub(crate) owner: Owner,
@@ -25,6 +26,7 @@ pub(crate) struct Entity {
     pub(super) twin: Twin,
     pub(super) presence: Presence,
     pub(super) subscriptions: Vec<(Filter, u8)>,
+    pub(super) messages: MessageQueue,
     // Cached, since every query reads all twins but most of them rarely change.
     view: OnceLock<Arc<Value>>,
 }
@@ -44,6 +46,7 @@ impl Entity {
             twin,
             presence: Presence::default(),
             subscriptions: Vec::new(),
+            messages: MessageQueue::default(),
             view: OnceLock::new(),
         }
     }
@@ -51,13 +54,14 @@ impl Entity {
     /// Returns a service's view of the twin.
     pub(crate) fn twin_view(&self) -> Arc<Value> {
         Arc::clone(self.view.get_or_init(|| {
-            Arc::new(view::twin(&self.owner, &self.identity, &self.twin, &self.presence))
+            let messages = self.messages.len();
+            Arc::new(view::twin(&self.owner, &self.identity, &self.twin, &self.presence, messages))
         }))
     }
 
     /// Returns a service's view of the identity, including its keys.
     pub(crate) fn identity_view(&self) -> Value {
-        view::identity(&self.owner, &self.identity, &self.presence)
+        view::identity(&self.owner, &self.identity, &self.presence, self.messages.len())
     }
 
     /// Returns `true` if the overlay is in force.
@@ -148,6 +152,7 @@ impl Entity {
                     .collect();
                 json(serde_json::to_vec(&filters))
             }
+            Part::Messages => json(serde_json::to_vec(&self.messages)),
         };
         RecordChange { kind: part.kind(), key: self.owner.to_string(), value: Some(value) }
     }
@@ -171,16 +176,19 @@ pub(super) enum Part {
     Identity,
     Twin,
     Subscriptions,
+    Messages,
 }
 
 impl Part {
-    pub(super) const ALL: [Part; 3] = [Part::Identity, Part::Twin, Part::Subscriptions];
+    pub(super) const ALL: [Part; 4] =
+        [Part::Identity, Part::Twin, Part::Subscriptions, Part::Messages];
 
     pub(super) fn kind(self) -> RecordKind {
         match self {
             Part::Identity => RecordKind::Identity,
             Part::Twin => RecordKind::Twin,
             Part::Subscriptions => RecordKind::Subscriptions,
+            Part::Messages => RecordKind::Messages,
         }
     }
 
@@ -195,6 +203,7 @@ pub(super) struct EntityParts {
     identity: Option<Identity>,
     twin: Option<Twin>,
     subscriptions: Vec<(Filter, u8)>,
+    messages: MessageQueue,
 }
 
 impl EntityParts {
@@ -211,6 +220,7 @@ impl EntityParts {
                     .filter_map(|(filter, qos)| Some((filter.parse().ok()?, qos)))
                     .collect();
             }
+            Part::Messages => self.messages = serde_json::from_slice(value)?,
         }
         Ok(())
     }
@@ -218,7 +228,7 @@ impl EntityParts {
     /// Assembles the entity. Returns `None` if the identity or the twin is missing.
     pub(super) fn assemble(self, key: &str) -> Option<Entity> {
         let mut entity = Entity::new(Owner::parse(key)?, self.identity?, self.twin?);
-        entity.subscriptions = self.subscriptions;
+        (entity.subscriptions, entity.messages) = (self.subscriptions, self.messages);
         Some(entity)
     }
 }

@@ -4,8 +4,9 @@ use std::collections::btree_map::Entry;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use protocol::connection_string::DeviceCredential;
+use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
 use protocol::error::{ErrorCode, HubError};
+use protocol::host_name::HostName;
 use protocol::id::DeviceId;
 use protocol::sas::Key;
 use tracing::warn;
@@ -39,13 +40,23 @@ impl State {
         Ok(entity.primary_key().clone())
     }
 
-    /// Returns the credential of a device for its connection string.
-    pub(crate) fn device_credential(&self, id: &DeviceId) -> Result<DeviceCredential, HubError> {
-        let entity = self.get(&Owner::device(id))?;
-        Ok(match entity.sign_in() {
+    /// Returns the connection string of a device or module at the hub `host`. Registers it if it
+    /// is new.
+    pub(crate) fn registered(
+        &self,
+        owner: Owner,
+        host: HostName,
+    ) -> Result<DeviceConnectionString, HubError> {
+        let entity = match self.get(&owner) {
+            Ok(entity) => entity,
+            Err(_) => self.create(&owner, &IdentityRequest::default())?,
+        };
+        let credential = match entity.sign_in() {
             SignIn::Token => DeviceCredential::Key(entity.primary_key().clone()),
             SignIn::Thumbprint(_) | SignIn::Authority => DeviceCredential::X509,
-        })
+        };
+        let Owner { device, module } = owner;
+        Ok(DeviceConnectionString { host, device, module, gateway: None, credential })
     }
 
     /// Returns the key of a policy.

@@ -47,10 +47,11 @@ pub(super) enum RecordKind {
     Configuration,
     Job,
     DeviceJob,
+    Messages,
 }
 
 impl RecordKind {
-    const ALL: [RecordKind; 11] = [
+    const ALL: [RecordKind; 12] = [
         RecordKind::About,
         RecordKind::Policy,
         RecordKind::Identity,
@@ -62,6 +63,7 @@ impl RecordKind {
         RecordKind::Configuration,
         RecordKind::Job,
         RecordKind::DeviceJob,
+        RecordKind::Messages,
     ];
 
     fn name(self) -> &'static str {
@@ -77,6 +79,7 @@ impl RecordKind {
             RecordKind::Configuration => "configurations",
             RecordKind::Job => "jobs",
             RecordKind::DeviceJob => "device-jobs",
+            RecordKind::Messages => "messages",
         }
     }
 

@@ -14,8 +14,14 @@ use super::twin::Twin;
 /// Timestamp of an event that has not happened.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
-/// Returns the JSON document of a twin.
-pub(super) fn twin(owner: &Owner, identity: &Identity, twin: &Twin, presence: &Presence) -> Value {
+/// Returns the JSON document of a twin. `messages` is the number of queued messages.
+pub(super) fn twin(
+    owner: &Owner,
+    identity: &Identity,
+    twin: &Twin,
+    presence: &Presence,
+    messages: usize,
+) -> Value {
     let mut view = json!({
         "deviceId": owner.device,
         "etag": etag::of_twin(twin.etag),
@@ -24,7 +30,7 @@ pub(super) fn twin(owner: &Owner, identity: &Identity, twin: &Twin, presence: &P
         "statusUpdateTime": time(identity.status_updated.as_deref()),
         "connectionState": presence.connection_state(),
         "lastActivityTime": time(presence.last_activity.as_deref()),
-        "cloudToDeviceMessageCount": 0,
+        "cloudToDeviceMessageCount": messages,
         "authenticationType": identity.authentication.kind,
         "x509Thumbprint": identity.authentication.thumbprints,
         "version": twin.version,
@@ -46,8 +52,14 @@ pub(super) fn twin(owner: &Owner, identity: &Identity, twin: &Twin, presence: &P
     view
 }
 
-/// Returns the JSON document of an identity, including its keys.
-pub(super) fn identity(owner: &Owner, identity: &Identity, presence: &Presence) -> Value {
+/// Returns the JSON document of an identity, including its keys. `messages` is the number of
+/// queued messages.
+pub(super) fn identity(
+    owner: &Owner,
+    identity: &Identity,
+    presence: &Presence,
+    messages: usize,
+) -> Value {
     let authentication = &identity.authentication;
     let signs_in_with_keys = authentication.kind == AuthenticationKind::Sas;
     let key = |key| signs_in_with_keys.then_some(key);
@@ -58,7 +70,7 @@ pub(super) fn identity(owner: &Owner, identity: &Identity, presence: &Presence) 
         "connectionState": presence.connection_state(),
         "connectionStateUpdatedTime": time(presence.changed.as_deref()),
         "lastActivityTime": time(presence.last_activity.as_deref()),
-        "cloudToDeviceMessageCount": 0,
+        "cloudToDeviceMessageCount": messages,
         "authentication": {
             "symmetricKey": {
                 "primaryKey": key(&authentication.primary),

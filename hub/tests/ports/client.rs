@@ -173,14 +173,26 @@ pub(super) async fn closed(events: &mut EventLoop) -> ConnectionError {
 /// Sends a request to the REST API with the policy `iothubowner`. Returns the status and the
 /// body of the response.
 pub(super) async fn request(hub: &Hub, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    request_with(hub, method, path, &[], &body.to_string()).await
+}
+
+/// Sends a request like [`request`], with headers and any body.
+pub(super) async fn request_with(
+    hub: &Hub,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> (u16, Value) {
     let owner = hub.service_connection_string();
     let resource = owner.host.name();
     let token = sas::sign(resource, Some(&owner.policy), &owner.key, now() + 60);
     let mut stream = tls_connect(hub.ca_pem(), hub.https_port()).await.unwrap();
-    let body = body.to_string();
+    let headers: String =
+        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let request = format!(
         "{method} {path}?api-version=2021-04-12 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-         Authorization: {token}\r\nContent-Length: {}\r\n\r\n{body}",
+         Authorization: {token}\r\n{headers}Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -189,6 +201,11 @@ pub(super) async fn request(hub: &Hub, method: &str, path: &str, body: &Value) -
     let status = text.split(' ').nth(1).unwrap().parse().unwrap();
     let (_, body) = text.split_once("\r\n\r\n").unwrap();
     (status, serde_json::from_str(body).unwrap_or_default())
+}
+
+/// Waits for a future, with a limit.
+pub(super) async fn within<T>(work: impl Future<Output = T>) -> T {
+    timeout(TIMEOUT, work).await.unwrap()
 }
 
 /// Sends bytes to the hub's MQTT port at `address`. Returns everything that the hub sends

@@ -3,6 +3,7 @@
 
 mod client;
 mod client5;
+mod cloud_to_device;
 mod devices;
 mod events;
 mod explorer;

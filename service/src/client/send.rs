@@ -42,8 +42,8 @@ pub(super) struct HubRequest<'a> {
     pub(super) query: &'a str,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) etag: Option<&'a str>,
-    /// The body as JSON.
     pub(super) body: Option<String>,
+    pub(super) content_type: &'static str,
     pub(super) resend: Resend,
     pub(super) timeout: Duration,
 }
@@ -60,6 +60,7 @@ impl HubRequest<'_> {
             headers: Vec::new(),
             etag: None,
             body: None,
+            content_type: "application/json",
             resend: Resend::Always,
             timeout: REQUEST_TIMEOUT,
         }
@@ -76,6 +77,11 @@ pub(super) struct HubResponse {
 impl HubResponse {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Returns `true` if the response has no body.
+    pub(super) fn is_empty(&self) -> bool {
+        self.body.is_empty()
     }
 
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, ServiceError> {
@@ -176,7 +182,7 @@ impl Client {
             None => {}
         }
         if let Some(body) = &request.body {
-            builder = builder.header(CONTENT_TYPE, "application/json").body(body.clone());
+            builder = builder.header(CONTENT_TYPE, request.content_type).body(body.clone());
         }
         Ok(builder)
     }

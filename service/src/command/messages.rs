@@ -1,19 +1,23 @@
-//! The command `behaviour-service messages`.
+//! The command `behaviour-service messages`: messages from and to devices.
 
-use behaviour_service::{Client, DeviceId, MessageEvent, ServiceError, ServiceErrorKind};
+use behaviour_service::{
+    Client, DeviceId, Feedback, FeedbackRecord, MessageEvent, ServiceError, ServiceErrorKind,
+};
 use clap::Subcommand;
 use program::{candidates, counted, note, say};
 use protocol::error::ErrorCode;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::show::{self, OutputFormat};
 use crate::command_error::{CommandError, FailureKind};
 use crate::known_ids;
 
+mod send;
+
 /// The property with the time at which the hub received the message.
 const TIME: &str = "iothub-enqueuedtime";
 
-const EXAMPLES: &str = "\
+const WATCH_EXAMPLES: &str = "\
 Examples:
   behaviour-service messages watch
   behaviour-service messages watch my-device --json | jq .body";
@@ -22,20 +26,82 @@ Examples:
 pub(crate) enum MessagesCommand {
     /// Print the messages of a device, or of all devices, as they arrive, until Ctrl-C. Works
     /// with behaviour-hub; Azure IoT Hub offers its messages at its Event Hubs endpoint
-    #[command(after_help = EXAMPLES)]
+    #[command(after_help = WATCH_EXAMPLES)]
     Watch {
         /// The device's id; all devices by default
         #[arg(add = candidates(known_ids::of_devices))]
         device: Option<DeviceId>,
     },
+    /// Send a cloud-to-device message, and print its id. Works with behaviour-hub; Azure IoT Hub
+    /// accepts such messages by AMQP only
+    #[command(after_help = send::EXAMPLES)]
+    Send(send::SendArguments),
+    /// Remove all cloud-to-device messages from the queue of a device, and print their number
+    Purge {
+        /// The device's id
+        #[arg(add = candidates(known_ids::of_devices))]
+        device: DeviceId,
+    },
+    /// Print the outcomes of cloud-to-device messages whose senders have asked for them, and remove
+    /// them from the hub
+    Feedback,
 }
 
 pub(super) async fn run(
-    MessagesCommand::Watch { device }: MessagesCommand,
+    command: MessagesCommand,
     client: &Client,
     show: OutputFormat,
 ) -> Result<(), CommandError> {
-    let mut messages = client.messages(device.as_ref()).await.map_err(not_offered)?;
+    match command {
+        MessagesCommand::Watch { device } => watch(device.as_ref(), client, show).await,
+        MessagesCommand::Send(arguments) => send::run(arguments, client, show).await,
+        MessagesCommand::Purge { device } => {
+            let purged = client.purge_messages(&device).await?;
+            match show.as_json {
+                true => show::json(&json!({ "purged": purged })),
+                false => say(counted(purged as u64, "message")),
+            }
+            Ok(())
+        }
+        MessagesCommand::Feedback => feedback(client, show).await,
+    }
+}
+
+/// Prints all feedback.
+async fn feedback(client: &Client, show: OutputFormat) -> Result<(), CommandError> {
+    while let Some(Feedback { lock, records }) = client.receive_feedback().await? {
+        for record in &records {
+            match show.as_json {
+                true => show::json(&json!(record)),
+                false => say(outcome(record)),
+            }
+        }
+        // Records that are printed and not completed are printed again next time.
+        client.complete_feedback(&lock).await?;
+    }
+    Ok(())
+}
+
+/// Returns the outcome of a message on one line.
+fn outcome(record: &FeedbackRecord) -> String {
+    let FeedbackRecord {
+        enqueued_time_utc: time, device_id, original_message_id, status_code, ..
+    } = record;
+    let id = json::escape(original_message_id);
+    format!("{time}  {device_id}  {id}  {status_code:?}")
+}
+
+async fn watch(
+    device: Option<&DeviceId>,
+    client: &Client,
+    show: OutputFormat,
+) -> Result<(), CommandError> {
+    let mut messages = client.messages(device).await.map_err(|error| {
+        not_offered(
+            error,
+            "only behaviour-hub streams its messages; for Azure, use `az iot hub monitor-events`",
+        )
+    })?;
     note("waiting for messages");
     while let Some(event) = messages.next().await? {
         match event {
@@ -53,16 +119,14 @@ pub(super) async fn run(
     ))
 }
 
-/// Converts the error of a hub that has no stream of messages.
-fn not_offered(error: ServiceError) -> CommandError {
+/// Converts the error of a hub that does not have a path of behaviour-hub.
+fn not_offered(error: ServiceError, hint: &'static str) -> CommandError {
     let is_other_path = error.kind() == ServiceErrorKind::NotFound
         && error.code() != Some(ErrorCode::DeviceNotFound);
     if !is_other_path {
         return error.into();
     }
-    CommandError::new(FailureKind::Service(ServiceErrorKind::NotFound), error).with_hint(
-        "only behaviour-hub streams its messages; for Azure, use `az iot hub monitor-events`",
-    )
+    CommandError::new(FailureKind::Service(ServiceErrorKind::NotFound), error).with_hint(hint)
 }
 
 /// Returns a message on one line: time, device, body, and the properties that the device has

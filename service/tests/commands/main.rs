@@ -6,6 +6,7 @@ mod certificates;
 mod entra;
 mod fleet;
 mod listing;
+mod messages;
 mod policies;
 mod provisioning;
 mod watching;

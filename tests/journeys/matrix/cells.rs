@@ -202,6 +202,7 @@ pub(in crate::journeys) fn step_name(step: Step) -> &'static str {
         Step::TwinGet => "twin-get",
         Step::TwinReport => "twin-report",
         Step::Desired => "desired",
+        Step::CloudToDevice => "cloud-to-device",
         Step::Message => "message",
         Step::Request => "request",
         Step::CertificateRequest => "certificate-request",

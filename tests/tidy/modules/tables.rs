@@ -249,6 +249,7 @@ const HUB: Modules = &[
     ("refusal", &[]),
     ("profiles", &[]),
     ("state", &["certificates", "entra", "events", "faults", "policy", "profiles", "stamps"]),
+    ("cloud_to_device", &["stamps", "state"]),
     ("entra_api", &["body", "entra", "stamps", "state"]),
     ("config", &["ca", "profiles", "state"]),
     ("twin_writes", &["sessions", "state"]),
@@ -262,6 +263,7 @@ const HUB: Modules = &[
         "rest",
         &[
             "body",
+            "cloud_to_device",
             "configurations",
             "entra",
             "events",
@@ -281,6 +283,7 @@ const HUB: Modules = &[
         "session",
         &[
             "certificates",
+            "cloud_to_device",
             "credentials",
             "events",
             "faults",

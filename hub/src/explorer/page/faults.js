@@ -4,7 +4,7 @@ import { json, send } from "./api.js";
 import { attempt, element, field, notice, table } from "./elements.js";
 
 const REFRESH_MS = 2000;
-const STEPS = ["connect", "subscribe", "acknowledge", "method", "answer", "twin-get", "twin-report", "desired", "message", "request", "dps-connect", "dps-subscribe", "dps-register", "dps-status"];
+const STEPS = ["connect", "subscribe", "acknowledge", "method", "answer", "twin-get", "twin-report", "desired", "cloud-to-device", "message", "request", "dps-connect", "dps-subscribe", "dps-register", "dps-status"];
 const EFFECTS = ["drop-before", "drop-after", "lose", "delay", "reorder", "duplicate", "half-open", "throttle", "refuse", "conflict", "assigning", "disable"];
 const IMMEDIATE = ["drop", "half-open", "expire-token", "restart"];
 

@@ -5,6 +5,7 @@ use protocol::provisioning::ProvisioningErrorCode as Code;
 
 use super::*;
 use crate::certificates::tests::{Signed, authority, device, presented, trusting};
+use crate::state::Owner;
 
 const GROUP: EnrollmentKind = EnrollmentKind::Group;
 const YEARS: (i32, i32) = (2020, 2040);
@@ -39,7 +40,8 @@ fn a_device_registers_with_either_key_of_its_enrollment_and_signs_in_with_it() {
     }
     let created = rig.state.create_device(&"device-7".parse().unwrap());
     assert!(created.is_err(), "the device exists");
-    let credential = rig.state.device_credential(&"device-7".parse().unwrap()).unwrap();
+    let device = Owner::device(&"device-7".parse().unwrap());
+    let credential = rig.state.registered(device, "localhost".parse().unwrap()).unwrap().credential;
     assert_eq!(credential, protocol::connection_string::DeviceCredential::Key(primary));
 }
 
