@@ -4,7 +4,9 @@
 
 use crate::artifact::annotation;
 use crate::media_type::{ANY_BUNDLE, BUNDLE, EMPTY};
-use crate::signature::{Bundle, MAX_BUNDLE_BYTES, MAX_BUNDLES, SIGNATURE};
+use crate::signature::{
+    self, Bundle, MAX_BUNDLE_BYTES, MAX_BUNDLES, PublicKey, Refusal, SIGNATURE, Verified,
+};
 use crate::{Descriptor, Digest, Document, Image, Manifest, Reference, Source, SourceError};
 
 /// The bundles of an image.
@@ -14,6 +16,15 @@ pub struct Bundles {
     pub found: Vec<Bundle>,
     /// The referrers that were skipped, each with the reason.
     pub skipped: Vec<(Digest, String)>,
+}
+
+impl Bundles {
+    /// Returns the first valid signature of `digest` by one of `keys`. A refusal names the
+    /// skipped referrers as well.
+    pub fn verify(&self, digest: &Digest, keys: &[PublicKey]) -> Result<Verified, Refusal> {
+        let verified = signature::verify(&self.found, digest, keys);
+        verified.map_err(|refusal| refusal.with_unreadable(&self.skipped))
+    }
 }
 
 /// Fetches the signature bundles of an image. A referrer that is malformed, is too large or

@@ -75,7 +75,7 @@ pub enum Refusal {
     #[error("{0} has no signature")]
     Unsigned(Digest),
     /// No bundle of the image is valid.
-    #[error("no signature of {digest} is valid: {}", Reasons(.reasons))]
+    #[error("no signature of {digest} is valid{}", Reasons(.reasons))]
     Invalid {
         /// The digest of the image.
         digest: Digest,
@@ -84,12 +84,34 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// Adds the bundles that were found and could not be read.
+    pub(crate) fn with_unreadable(self, unreadable: &[(Digest, String)]) -> Refusal {
+        let (digest, mut reasons) = match self {
+            Refusal::Unsigned(digest) if !unreadable.is_empty() => (digest, Vec::new()),
+            Refusal::Invalid { digest, reasons } => (digest, reasons),
+            other => return other,
+        };
+        let reason = |(bundle, reason): &(Digest, String)| {
+            (*bundle, BundleError::Unreadable(reason.clone()))
+        };
+        reasons.extend(unreadable.iter().map(reason));
+        Refusal::Invalid { digest, reasons }
+    }
+}
+
 struct Reasons<'a>(&'a [(Digest, BundleError)]);
 
 impl fmt::Display for Reasons<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_unreadable =
+            |(_, reason): &&(Digest, BundleError)| matches!(reason, BundleError::Unreadable(_));
+        match self.0.iter().filter(is_unreadable).count() {
+            0 => {}
+            unreadable => write!(f, ", and {unreadable} of {} cannot be read", self.0.len())?,
+        }
         for (index, (bundle, reason)) in self.0.iter().take(MAX_REASONS).enumerate() {
-            let separator = if index == 0 { "" } else { "; " };
+            let separator = if index == 0 { ": " } else { "; " };
             write!(f, "{separator}bundle {}… {reason}", &bundle.hex()[..12])?;
         }
         match self.0.len().saturating_sub(MAX_REASONS) {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use behaviour::desk::{DeskError, engine};
 use oci::artifact::Metadata;
 use oci::referrers::bundles;
-use oci::{Descriptor, Image, Reference, Source as _, media_type, resolve};
+use oci::{Descriptor, Digest, Image, Reference, Source as _, media_type, resolve};
 use plugin::{Engine, Limits};
 use program::Progress;
 use serde_json::{Value, json};
@@ -62,6 +62,8 @@ struct FetchedImage {
     component: Vec<u8>,
     /// The ids of the keys that the signatures name.
     signers: Vec<String>,
+    /// Referrers that may be signatures, and cannot be read, each with the reason.
+    unreadable: Vec<(Digest, String)>,
     /// The lists of parts.
     parts: Vec<String>,
 }
@@ -123,6 +125,7 @@ impl Inspect {
             metadata,
             component,
             signers: signatures.found.iter().filter_map(oci::signature::Bundle::key_id).collect(),
+            unreadable: signatures.skipped,
             parts: referrers.iter().filter_map(parts).collect(),
             image,
         })
@@ -147,6 +150,9 @@ impl FetchedImage {
         row("built by", &list(&producers::of(&self.component)));
         row("layers", &list(&self.layers()));
         row("signed by", &list(&self.signers));
+        for (digest, reason) in &self.unreadable {
+            row("signature", &format!("{digest} cannot be read: {reason}"));
+        }
         row("SBOM", &list(&self.parts));
     }
 
@@ -171,6 +177,9 @@ impl FetchedImage {
             "version": version,
             "built_by": producers::of(&self.component),
             "signers": self.signers,
+            "unreadable_signatures": self.unreadable.iter().map(|(digest, reason)| {
+                json!({"digest": digest, "reason": reason})
+            }).collect::<Vec<_>>(),
             "sbom": self.parts,
         });
         json["image"] = image;

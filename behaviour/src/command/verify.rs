@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use oci::referrers::bundles;
-use oci::signature::{self, PublicKey, Verified};
+use oci::signature::{PublicKey, Verified};
 use oci::{Image, Reference, Source, resolve};
 use program::{Progress, note};
 use serde_json::json;
@@ -82,5 +82,5 @@ pub(super) async fn verify<S: Source>(
     for (digest, reason) in &bundles.skipped {
         note(format_args!("warning: the signature {digest} is skipped: {reason}"));
     }
-    Ok(signature::verify(&bundles.found, &image.pinned, keys)?)
+    Ok(bundles.verify(&image.pinned, keys)?)
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oci::artifact::Metadata;
-use oci::signature::{self, Refusal};
+use oci::signature::Refusal;
 use oci::{Descriptor, Digest};
 use parking_lot::Mutex;
 use plugin::Capability;
@@ -106,7 +106,7 @@ impl Activation<'_> {
         if supplies.needs_signature(self.wish) {
             let (places, keys) = (&supplies.places, &supplies.keys);
             let bundles = places.bundles(image, found.pinned, keys, &needed).await?;
-            signature::verify(&bundles, &found.pinned, keys).map_err(distrust)?;
+            bundles.verify(&found.pinned, keys).map_err(distrust)?;
         }
         let metadata = Metadata::read(&found.manifest)
             .map_err(|error| Failure::refused("invalid-artifact", error))?;

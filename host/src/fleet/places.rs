@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oci::layout::Layout;
-use oci::referrers;
+use oci::referrers::{self, Bundles};
 use oci::registry::{Client, ClientSettings};
-use oci::signature::{self, Bundle, PublicKey};
+use oci::signature::{Bundle, PublicKey};
 use oci::{Descriptor, Digest, Image, Reference, Source as _, SourceError, resolve};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
@@ -33,7 +33,7 @@ pub(crate) struct Places {
     client: OnceCell<Client>,
     /// Fetched manifests and signatures; `None` to fetch them each time.
     images: Option<Memory<Image>>,
-    signatures: Option<Memory<Vec<Bundle>>>,
+    signatures: Option<Memory<Bundles>>,
 }
 
 /// Fetched items by digest. Concurrent requests for an item share one fetch.
@@ -93,7 +93,7 @@ impl Places {
         }
     }
 
-    /// Returns the signatures of an image, valid or not. One that is in the store and by one of
+    /// Returns the signatures of an image, valid or not, and those that cannot be read. One that is in the store and by one of
     /// the keys is returned alone.
     pub(super) async fn bundles(
         &self,
@@ -101,7 +101,7 @@ impl Places {
         digest: Digest,
         keys: &[PublicKey],
         needed: &BTreeSet<Digest>,
-    ) -> Result<Vec<Bundle>, Failure> {
+    ) -> Result<Bundles, Failure> {
         let find = || self.find_bundles(reference, digest, keys, needed);
         match &self.signatures {
             Some(memory) => memory.get(digest, find).await,
@@ -130,41 +130,44 @@ impl Places {
         digest: Digest,
         keys: &[PublicKey],
         needed: &BTreeSet<Digest>,
-    ) -> Result<Vec<Bundle>, Failure> {
+    ) -> Result<Bundles, Failure> {
         if let Some(json) = self.cache.read(CachedContent::Signature, digest).await {
-            let stored = vec![Bundle::new(json)];
+            let stored = Bundles { found: vec![Bundle::new(json)], ..Bundles::default() };
             // Another key may have been trusted when it was stored.
-            if signature::verify(&stored, &digest, keys).is_ok() {
+            if stored.verify(&digest, keys).is_ok() {
                 return Ok(stored);
             }
         }
-        let found = self.fetch_bundles(reference, &digest).await?;
-        let valid = signature::verify(&found, &digest, keys).ok();
-        let valid = valid.and_then(|valid| found.iter().find(|it| it.digest == valid.bundle));
+        let bundles = self.fetch_bundles(reference, &digest).await?;
+        let valid = bundles.verify(&digest, keys).ok();
+        let mut found = bundles.found.iter();
+        let valid = valid.and_then(|valid| found.find(|it| it.digest == valid.bundle));
         if let Some(Bundle { json, .. }) = valid {
             self.cache.keep(CachedContent::Signature, digest, json, needed).await;
         }
-        Ok(found)
+        Ok(bundles)
     }
 
     async fn fetch_bundles(
         &self,
         reference: &Reference,
         digest: &Digest,
-    ) -> Result<Vec<Bundle>, Failure> {
+    ) -> Result<Bundles, Failure> {
+        let mut in_directory = Vec::new();
         if let Some(layout) = self.layout().await {
             match referrers::bundles(&layout, reference, digest).await {
-                Ok(bundles) if !bundles.found.is_empty() => return Ok(bundles.found),
-                Ok(_) => {}
+                Ok(bundles) if !bundles.found.is_empty() => return Ok(bundles),
+                Ok(bundles) => in_directory = bundles.skipped,
                 Err(error) => skip(reference, &error),
             }
         }
-        let bundles = referrers::bundles(self.client().await?, reference, digest);
-        let bundles = bundles.await.map_err(failure)?;
-        for (digest, reason) in bundles.skipped {
-            warn!(image = %reference, %digest, "signature skipped: {reason}");
+        for (digest, reason) in &in_directory {
+            warn!(image = %reference, %digest, "signature in the offline directory: {reason}");
         }
-        Ok(bundles.found)
+        let bundles = referrers::bundles(self.client().await?, reference, digest);
+        let mut bundles = bundles.await.map_err(failure)?;
+        bundles.skipped.append(&mut in_directory);
+        Ok(bundles)
     }
 
     /// Writes a blob to a file, and continues there after an interruption. `progress` is called

@@ -4,8 +4,8 @@ use std::fs;
 
 use super::*;
 use crate::artifact::{Artifact, ComponentInterfaces, Metadata};
-use crate::referrers::{bundles, referrer};
-use crate::signature::{self, KeyType, PrivateKey};
+use crate::referrers::{Bundles, bundles, referrer};
+use crate::signature::{self, KeyType, PrivateKey, Refusal};
 use crate::source::resolve;
 use crate::{SourceError, media_type};
 
@@ -132,6 +132,7 @@ async fn signatures_are_found_beside_the_image_and_under_the_fallback_tag() {
     let entries = [Descriptor::of(media_type::MANIFEST, &lie), {
         Descriptor { digest, ..Descriptor::of(media_type::MANIFEST, &signed_by.to_json()) }
     }];
+    let image_digest = found.pinned;
     let bytes = Index::new(entries.to_vec()).to_json();
     let tag = image().with_tag(&fallback_tag(&found.pinned));
     let media_type = Some(media_type::INDEX.to_owned());
@@ -141,4 +142,18 @@ async fn signatures_are_found_beside_the_image_and_under_the_fallback_tag() {
     assert_eq!(signed.found, [bundle]);
     assert_eq!(signed.skipped.len(), 1);
     assert!(signed.skipped[0].1.starts_with("it refers to sha256:"));
+
+    // Without the valid one, the refusal does not say that the image is unsigned.
+    let unreadable = Bundles { found: Vec::new(), ..signed };
+    let refusal = unreadable.verify(&image_digest, &[key.public_key().clone()]).unwrap_err();
+    let text = format!(
+        "no signature of {image_digest} is valid, and 1 of 1 cannot be read: bundle {}… cannot be \
+         read: it refers to {}",
+        &Digest::of(&lie).hex()[..12],
+        Digest::of(b"other"),
+    );
+    assert_eq!(refusal.to_string(), text);
+    assert_eq!(Bundles::default().verify(&image_digest, &[]).unwrap_err(), Refusal::NoKeys);
+    let unsigned = Bundles::default().verify(&image_digest, &[key.public_key().clone()]);
+    assert_eq!(unsigned.unwrap_err(), Refusal::Unsigned(image_digest));
 }

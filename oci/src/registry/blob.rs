@@ -148,8 +148,8 @@ async fn rest(
         let range = HeaderValue::try_from(format!("bytes={start}-"));
         call.headers.insert(RANGE, range.expect("a number is a valid header"));
     }
-    // The caller repeats the request.
-    let mut response = client.send(endpoint, &call).await?;
+    // `attempts` repeats the request.
+    let mut response = client.send_once(endpoint, &call).await?;
     match response.status().as_u16() {
         206 if start > 0 && first_byte(&response) == Some(start) => {}
         206 => return Err(protocol(endpoint, "sends another part of a blob than requested")),

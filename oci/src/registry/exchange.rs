@@ -68,7 +68,7 @@ impl Client {
     ) -> Result<Response, SourceError> {
         let mut number = 0;
         loop {
-            let error = match self.attempt(endpoint, call).await {
+            let error = match self.send_once(endpoint, call).await {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
@@ -94,7 +94,11 @@ impl Client {
     }
 
     /// Sends a request once; twice if the registry demands other credentials.
-    async fn attempt(&self, endpoint: &Endpoint, call: &Call) -> Result<Response, SourceError> {
+    pub(super) async fn send_once(
+        &self,
+        endpoint: &Endpoint,
+        call: &Call,
+    ) -> Result<Response, SourceError> {
         let mut authorization = self.cached_authorization(endpoint, &call.rights);
         let first = self.follow(endpoint, call, authorization.as_ref()).await?;
         if first.response.status() != StatusCode::UNAUTHORIZED {

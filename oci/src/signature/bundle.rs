@@ -63,6 +63,9 @@ pub enum BundleError {
     /// A statement about content without a SHA-256 digest.
     #[error("has a subject without a SHA-256 digest")]
     NoDigest,
+    /// A bundle that the source does not have, or that must not count.
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
     /// A signature of other content.
     #[error("signs `{0}`")]
     OtherDigest(String),

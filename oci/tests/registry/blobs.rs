@@ -71,6 +71,18 @@ async fn a_blob_that_breaks_off_continues_where_it_stopped() {
 }
 
 #[tokio::test]
+async fn a_request_that_fails_is_repeated_as_often_as_the_settings_say() {
+    let (_, blob) = content(10);
+    let server = Scripted::start(|_, _| reply(503, &[], "")).await;
+    let client = Client::new(ClientSettings { retries: 2, ..server.settings() }).unwrap();
+    let target = Target::new();
+    target.fetch(&client, &server, &blob).await.unwrap_err();
+    assert_eq!(server.asked().len(), 3);
+    client.blob(&server.image(""), &blob, 10).await.unwrap_err();
+    assert_eq!(server.asked().len(), 6);
+}
+
+#[tokio::test]
 async fn a_file_of_an_earlier_run_is_continued_and_a_complete_one_needs_no_request() {
     let (bytes, blob) = content(LENGTH);
     let expected = bytes.clone();

@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use behaviour_service::Client;
 use behaviour_service::rollout::{self, RolloutPlan, RunningVersion};
 use oci::artifact::Metadata;
-use oci::referrers::bundles;
-use oci::signature::{self, Bundle};
+use oci::referrers::{Bundles, bundles};
+use oci::signature::Bundle;
 use oci::{Digest, Reference, registry, resolve};
 use program::{Progress, chain, counted, note};
 use serde_json::{Value, json};
@@ -45,6 +45,8 @@ struct ImageFacts {
 enum SignatureState {
     Unknown,
     Missing,
+    /// The image has signatures, none of which can be read, for this reason.
+    Unreadable(String),
     /// By the keys with these ids, according to the signatures.
     Unverified(Vec<String>),
     /// By the key with this id.
@@ -87,13 +89,17 @@ impl Preview {
             Err(_) if keys.is_empty() => SignatureState::Unknown,
             Err(reason) => return Err(CommandError::new(FailureKind::default(), reason)),
             Ok((_, bundles)) if !keys.is_empty() => {
-                let verified = signature::verify(bundles, &digest, &keys);
+                let verified = bundles.verify(&digest, &keys);
                 let untrusted = |error| CommandError::new(FailureKind::default(), chain(&error));
                 SignatureState::Verified(verified.map_err(untrusted)?.key)
             }
-            Ok((_, bundles)) if bundles.is_empty() => SignatureState::Missing,
+            Ok((_, Bundles { found, skipped })) if found.is_empty() => match skipped.first() {
+                None => SignatureState::Missing,
+                Some((_, reason)) => SignatureState::Unreadable(reason.clone()),
+            },
             Ok((_, bundles)) => {
-                SignatureState::Unverified(bundles.iter().filter_map(Bundle::key_id).collect())
+                let keys = bundles.found.iter().filter_map(Bundle::key_id);
+                SignatureState::Unverified(keys.collect())
             }
         };
         let metadata = read.map(|(metadata, _)| metadata);
@@ -147,9 +153,13 @@ impl Preview {
             Ok(facts) => facts,
             Err(reason) => return vec![format!("the image cannot be read from here: {reason}")],
         };
-        if matches!(self.signature, SignatureState::Missing) {
-            warnings
-                .push("the image has no signature, which devices require by default".to_owned());
+        match &self.signature {
+            SignatureState::Missing => warnings
+                .push("the image has no signature, which devices require by default".to_owned()),
+            SignatureState::Unreadable(reason) => {
+                warnings.push(format!("no signature of the image can be read: {reason}"));
+            }
+            _ => {}
         }
         let newest = self.replaced.iter().filter_map(|it| it.release).max().unwrap_or_default();
         if facts.release < newest && !self.allows_downgrade {
@@ -191,6 +201,7 @@ impl Preview {
         let (state, keys) = match &self.signature {
             SignatureState::Unknown => ("unknown", Vec::new()),
             SignatureState::Missing => ("missing", Vec::new()),
+            SignatureState::Unreadable(_) => ("unreadable", Vec::new()),
             SignatureState::Unverified(keys) => ("unverified", keys.iter().collect()),
             SignatureState::Verified(key) => ("verified", vec![key]),
         };
@@ -217,6 +228,7 @@ impl SignatureState {
         match self {
             SignatureState::Unknown => "unknown".to_owned(),
             SignatureState::Missing => "none".to_owned(),
+            SignatureState::Unreadable(reason) => format!("cannot be read: {reason}"),
             SignatureState::Unverified(keys) => {
                 let hint = "not verified; --signed-by FILE does that";
                 format!("names the key {} ({hint})", list(keys))
@@ -266,11 +278,11 @@ impl ReplacedVersion {
 async fn read(
     registry: &registry::Client,
     image: &Reference,
-) -> Result<(Metadata, Vec<Bundle>), String> {
+) -> Result<(Metadata, Bundles), String> {
     let found = resolve(registry, image).await.map_err(|error| chain(&error).to_string())?;
     let metadata = Metadata::read(&found.manifest).map_err(|error| chain(&error).to_string())?;
     let bundles = bundles(registry, image, &found.pinned).await;
-    Ok((metadata, bundles.map_err(|error| chain(&error).to_string())?.found))
+    Ok((metadata, bundles.map_err(|error| chain(&error).to_string())?))
 }
 
 /// Returns the release number of a version that devices run, if it is in the same repository.
