@@ -309,6 +309,29 @@ async fn a_version_that_has_not_proved_itself_is_none_to_return_to() {
 }
 
 #[tokio::test]
+async fn a_version_on_probation_is_active_again_when_its_refused_successor_is_taken_back() {
+    for failure in [refused("not-loadable"), Failure::unhealthy("trap")] {
+        let mut rig = Rig::new(FleetRecord::default());
+        rig.desire(Some(&entry(1)));
+        rig.activated(rig.begun().0, Ok(installed(1, 1)));
+        rig.desire(Some(&entry(2)));
+        let state = match failure.kind {
+            Consequence::Unhealthy => FleetState::RolledBack,
+            _ => FleetState::Refused,
+        };
+        let reason = failure.reason;
+        rig.activated(rig.begun().0, Err(failure));
+        rig.check(state, 2, Some(1), Some(reason));
+        let probation = rig.watched();
+        rig.desire(Some(&entry(1)));
+        rig.check(FleetState::Active, 1, None, None);
+        assert!(rig.actions.is_empty());
+        rig.proved(probation, Ok(()));
+        rig.check(FleetState::Active, 1, None, None);
+    }
+}
+
+#[tokio::test]
 async fn a_probation_continues_after_a_restart_even_without_a_connection() {
     let mut rig = Rig::new(FleetRecord::default());
     rig.run(1, 1);

@@ -58,12 +58,12 @@ impl Planner {
         if is_running && wish.digest().is_some() {
             let version = record.running.clone().expect("the version is running");
             work.desired_version = version.desired_version;
-            if matches!(work.step, PlanStep::Probation { .. }) {
-                return;
+            // A probation goes on. The report can be about another version, which was refused.
+            if !matches!(work.step, PlanStep::Probation { .. }) {
+                self.cancel(name, actions);
+                self.watch(name, actions);
             }
-            self.cancel(name, actions);
             self.set_report(name, active(&version));
-            self.watch(name, actions);
             return;
         }
         let is_current =
