@@ -8,6 +8,7 @@ use crate::{Descriptor, Digest, Document, Manifest, ManifestError, Reference, me
 mod error;
 
 pub use error::SourceError;
+pub(crate) use error::WITHOUT_TLS;
 
 /// A callback for the number of bytes of a blob that have arrived.
 pub type OnProgress<'a> = &'a (dyn Fn(u64) + Send + Sync);

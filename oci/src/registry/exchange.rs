@@ -15,12 +15,16 @@ use super::endpoint::{Endpoint, has_same_origin, is_loopback_or_tls};
 use super::rights::Rights;
 use super::{Client, retry};
 use crate::SourceError;
+use crate::source::WITHOUT_TLS;
 
 /// Maximum number of redirects of a request.
 const MAX_REDIRECTS: usize = 5;
 
 /// Maximum length of an error's body, in bytes.
 const MAX_ERROR_BYTES: usize = 16 * 1024;
+
+/// Part of the message of rustls about a server that does not use TLS.
+const PLAIN: &str = "received corrupt message";
 
 /// Maximum length of a registry's text in a message, in characters.
 const MAX_MESSAGE: usize = 200;
@@ -233,7 +237,10 @@ impl Client {
             reason = chain(error).to_string();
             cause = error.source().filter(|_| reason.contains("client error"));
         }
-        let reason = json::excerpt(&reason, MAX_MESSAGE).into_owned();
+        let reason = match reason.contains(PLAIN) {
+            true => WITHOUT_TLS.to_owned(),
+            false => json::excerpt(&reason, MAX_MESSAGE).into_owned(),
+        };
         SourceError::Unavailable { registry, reason }
     }
 }

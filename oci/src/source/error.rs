@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use program::chain;
+use trust::Distrust;
 
 use crate::ManifestError;
 use crate::credentials::CredentialError;
@@ -243,11 +244,14 @@ impl SourceError {
             SourceError::Unauthorized { registry, .. } => {
                 return Some(format!("`docker login {registry}` stores credentials"));
             }
-            SourceError::NotTrusted { .. } => {
+            SourceError::NotTrusted { reason, .. } if *reason == Distrust::Issuer.text() => {
                 "name the certificate of the registry's authority as the CA file"
             }
-            SourceError::Unavailable { reason, .. } if reason.contains(PLAIN) => {
-                "a registry without TLS must be allowed by name"
+            SourceError::NotTrusted { reason, .. } if *reason == Distrust::Time.text() => {
+                "correct the clock, or renew the registry's certificate"
+            }
+            SourceError::Unavailable { reason, .. } if reason == WITHOUT_TLS => {
+                "`--plain-http`, or `plain_http` under [host.registry], allows that"
             }
             SourceError::File { source, .. } if is_full(source) => "free some space",
             SourceError::WrongDigest { .. } => {
@@ -261,8 +265,8 @@ impl SourceError {
     }
 }
 
-/// Part of the message of rustls about a server that does not use TLS.
-const PLAIN: &str = "received corrupt message";
+/// Reason why a server without TLS is not available.
+pub(crate) const WITHOUT_TLS: &str = "it answers without TLS";
 
 fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)

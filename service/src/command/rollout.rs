@@ -8,7 +8,7 @@ use behaviour_service::rollout::{
 use behaviour_service::{Client, ServiceErrorKind};
 use clap::{Args, Subcommand};
 use program::duration::parse_or_seconds;
-use program::{Progress, candidates, note};
+use program::{Progress, candidates, counted, note};
 use serde_json::{Map, Value, json};
 
 use super::input;
@@ -263,7 +263,8 @@ async fn drive(
         RolloutState::Done => {
             let deleted = rollout::forget_earlier(client, &rollout).await?;
             if deleted > 0 {
-                note(format_args!("deleted {deleted} earlier rollouts to the same devices"));
+                let earlier = counted(deleted, "earlier rollout");
+                note(format_args!("deleted {earlier} to the same devices"));
             }
             Ok(())
         }

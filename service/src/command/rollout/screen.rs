@@ -1,7 +1,7 @@
 //! Output of a rollout: a line for each wave, and a moving one for its health on a terminal.
 
 use behaviour_service::rollout::{Rollout, RolloutEvent, WaveHealth};
-use program::{Progress, note, say};
+use program::{Progress, counted, note, say};
 use serde_json::{Value, json};
 
 use super::super::show;
@@ -142,7 +142,8 @@ fn counts(health: &WaveHealth) -> String {
     let details =
         if states.is_empty() { String::new() } else { format!(" ({})", states.join(", ")) };
     format!(
-        "{devices} devices: {active} active, {failed} failed, {working} in progress{details}, \
-         {offline} offline"
+        "{}: {active} active, {failed} failed, {working} in progress{details}, \
+         {offline} offline",
+        counted(*devices, "device")
     )
 }
