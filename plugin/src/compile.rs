@@ -3,7 +3,8 @@
 //! A component that has been compiled before comes from the cache. Any other component is
 //! checked first: one that nests too deeply is rejected before it is parsed, and one with a
 //! function that is too large or too complex before it is compiled, because the compiler's time
-//! and memory grow faster than the function. Then its memories get headroom. A compilation
+//! and memory grow faster than the function. Then modules that share a table are fused, and its
+//! memories get headroom. A compilation
 //! needs a permit ([`permits`]), and runs on separate threads and within a time limit. Loading
 //! a component from the cache needs no permit.
 //!
@@ -13,6 +14,7 @@
 
 pub(crate) mod cache;
 mod functions;
+mod fusion;
 mod headroom;
 mod permits;
 
@@ -102,8 +104,9 @@ impl Compiler {
         if let Some((component, in_use)) = find() {
             return Ok((component, Some(in_use)));
         }
-        let with_headroom = headroom::insert(bytes, limits.memory_bytes);
-        let bytes = with_headroom.unwrap_or_else(|| bytes.to_vec());
+        let fused = fusion::fuse(bytes).map_or(Cow::Borrowed(bytes), Cow::Owned);
+        let with_headroom = headroom::insert(&fused, limits.memory_bytes);
+        let bytes = with_headroom.unwrap_or_else(|| fused.into_owned());
         let needs_bytes = compilation_bytes(bytes.len(), code_bytes);
         let memory = reserve(budget, needs_bytes, limits.compile_time, &permit)?;
         let compiling = engine.clone();

@@ -8,7 +8,7 @@
 //! belong to the host's user and must not be writable by others, and the code is verified
 //! against its digest before it is mapped.
 
-use super::headroom;
+use super::{fusion, headroom};
 use crate::error::one_line;
 use crate::{EngineError, Limits};
 use sha2::{Digest as _, Sha256};
@@ -167,7 +167,7 @@ impl Cache {
         let Source { digest, memory_bytes } = source;
         let mut settings = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut settings);
-        (headroom::VERSION, memory_bytes).hash(&mut settings);
+        (fusion::VERSION, headroom::VERSION, memory_bytes).hash(&mut settings);
         format!("{digest}-{:016x}-", settings.finish())
     }
 }
