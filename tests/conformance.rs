@@ -1,6 +1,6 @@
 //! Conformance tests with Microsoft's unmodified Python SDKs for devices and for services, with
 //! the Node SDKs for services and of the Device Provisioning Service, and with Chromium and Prometheus. The
-//! clients of MQTT 5 are paho-mqtt 2 and MQTT.js. They and the SDKs are installed from PyPI into a
+//! receiver of OTLP decodes with OpenTelemetry's package for Python. The clients of MQTT 5 are paho-mqtt 2 and MQTT.js. They and the SDKs are installed from PyPI into a
 //! virtual environment, and from npm.
 //!
 //! Each test starts a rig and one of the scripts in this folder, sends commands to the
@@ -18,6 +18,7 @@ mod mqtt5;
 mod node_fleet;
 mod node_provisioning;
 mod node_sdk;
+mod otlp;
 mod prometheus;
 mod provisioning;
 mod script;

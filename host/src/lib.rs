@@ -52,6 +52,7 @@
 //! * `lent`: the interfaces that plugins call: twin, telemetry, state, jobs, power, HTTP, log.
 //! * `memory`: returns unused memory to the system.
 //! * `metrics`: the metrics of a host as text, and their listener.
+//! * `otlp`: the push of metrics by OTLP/HTTP.
 //! * `pkcs11`: keys in tokens, such as a TPM.
 //! * `plugins`: loads components, and holds a plugin's versions and health in a slot.
 //! * `record`: records calls as test cases, at the operator's request.
@@ -85,6 +86,7 @@ mod known_good;
 mod lent;
 mod memory;
 mod metrics;
+mod otlp;
 mod pkcs11;
 mod plugins;
 mod record;
@@ -118,11 +120,11 @@ pub fn read_fleet_record(json: &[u8]) -> Option<Vec<u8>> {
 }
 
 pub use config::{
-    Attestation, CommitLimits, Config, ConfigError, FleetSection, HostSection, HttpError,
-    HubSection, IdentitySection, ImagePattern, ImageSection, IssuedSection, KeySource,
-    MetricsSection, Patience, Pkcs11Uri, PluginSection, ProvisioningSection, RebootCommand,
-    RebootLimits, RegistrySection, RemoteMethod, RemoteSection, SignatureRule, TelemetryLimits,
-    TokenAttributes, TrustSection, UriError, WhenFull,
+    Attestation, CommitLimits, Compression, Config, ConfigError, FleetSection, HostSection,
+    HttpError, HubSection, IdentitySection, ImagePattern, ImageSection, IssuedSection, KeySource,
+    MetricsSection, OtlpEndpoint, OtlpSection, Patience, Pkcs11Uri, PluginSection,
+    ProvisioningSection, RebootCommand, RebootLimits, RegistrySection, RemoteMethod, RemoteSection,
+    SignatureRule, TelemetryLimits, TokenAttributes, TrustSection, UriError, WhenFull,
 };
 pub use connection::{CertificateError, ProvisioningFailure};
 pub use fleet::SuppliesError;
@@ -131,6 +133,7 @@ pub use journal::JournalError;
 pub use known_good::last_good;
 pub use lent::power::boot::Machine;
 pub use memory::share_heap;
+pub use otlp::OtlpError;
 pub use pkcs11::{TokenError, release_tokens};
 pub use plugins::PluginError;
 pub use record::{MAX_CALLS as MAX_RECORDED_CALLS, RecordedCall};

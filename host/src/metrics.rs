@@ -1,4 +1,4 @@
-//! Metrics of a host, as OpenMetrics text.
+//! Metrics of a host, as OpenMetrics text or family by family.
 //!
 //! [`HostMetrics::text`] reads the numbers that the parts of the host have anyway, so nothing
 //! runs while nobody asks. A call only changes the counters of its method.
@@ -6,11 +6,11 @@
 //! All label values are from the configuration or from fixed lists, never from a caller or a
 //! plugin, so their number is bounded. Names of methods are not part of it beyond
 //! [`MAX_METHODS`], since the cloud may choose them. The listener serves the text on a loopback
-//! address.
+//! address. [`crate::otlp`] pushes the same families.
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use prometheus_client::collector::Collector;
@@ -27,9 +27,13 @@ use crate::plugins::Loader;
 use crate::plugins::slot::{OUTCOMES, SlotStatus};
 use crate::router::Router;
 use families::Families;
+pub(crate) use families::{Count, Family, Label, Samples};
 
 mod families;
 pub(crate) mod listener;
+
+/// Prefix of all names.
+pub(crate) const PREFIX: &str = "behaviour_host";
 
 /// Media type of the text.
 const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -48,47 +52,74 @@ pub(crate) struct MetricSources {
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) started: Instant,
+    /// The same time by the clock of the system, since when the counters count.
+    pub(crate) started_at: SystemTime,
 }
 
 /// Function that returns the current metrics as text.
 pub(crate) type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// Metrics of a host.
-pub(crate) struct HostMetrics(Registry);
+pub(crate) struct HostMetrics {
+    registry: Registry,
+    sources: Arc<MetricSources>,
+}
 
 impl HostMetrics {
     /// Creates the metrics of a host.
     pub(crate) fn new(sources: MetricSources) -> HostMetrics {
-        let mut registry = Registry::with_prefix("behaviour_host");
-        registry.register_collector(Box::new(sources));
-        HostMetrics(registry)
+        let sources = Arc::new(sources);
+        let mut registry = Registry::with_prefix(PREFIX);
+        registry.register_collector(Box::new(TextCollector(Arc::clone(&sources))));
+        HostMetrics { registry, sources }
     }
 
-    /// Returns the current metrics.
+    /// Returns the current metrics as text.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
-        encode(&mut text, &self.0).expect("writing to a string does not fail");
+        encode(&mut text, &self.registry).expect("writing to a string does not fail");
         text
     }
-}
 
-impl fmt::Debug for MetricSources {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("MetricSources")
+    /// Calls `receive` with each family, whose names lack the [`PREFIX`].
+    pub(crate) fn each(&self, mut receive: impl FnMut(&Family<'_>)) {
+        let mut receive = |family: &Family<'_>| {
+            receive(family);
+            Ok(())
+        };
+        self.sources.collect(&mut receive).expect("the receiver does not fail");
+    }
+
+    /// Returns the time since when the counters count.
+    pub(crate) fn since(&self) -> SystemTime {
+        self.sources.started_at
     }
 }
 
-impl Collector for MetricSources {
-    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut families = Families(encoder);
+/// Collector for the text.
+struct TextCollector(Arc<MetricSources>);
+
+impl fmt::Debug for TextCollector {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("TextCollector")
+    }
+}
+
+impl Collector for TextCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.0.collect(&mut |family| family.encode(&mut encoder))
+    }
+}
+
+impl MetricSources {
+    fn collect(&self, receive: &mut dyn FnMut(&Family<'_>) -> fmt::Result) -> fmt::Result {
+        let mut families = Families(receive);
         self.host(&mut families)?;
         self.connection(&mut families)?;
         self.methods(&mut families)?;
         self.plugins(&mut families)
     }
-}
 
-impl MetricSources {
     fn host(&self, families: &mut Families<'_>) -> fmt::Result {
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         families.gauge("version", "Version of the host, always 1.", None, [(version, 1.0)])?;

@@ -8,6 +8,8 @@ use std::time::Duration;
 use plugin::{Lent, Nothing, Plugin, SystemClock};
 use tokio::runtime::Handle;
 use tokio::task::{JoinSet, spawn_blocking};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{Config, Configured};
 use crate::connection::{Connection, Dial};
@@ -31,6 +33,8 @@ use crate::lent::log::{Log, RecentLines};
 use crate::lent::power::boot::Machine;
 use crate::lent::telemetry::Telemetry;
 use crate::lent::twin::Twin;
+use crate::metrics::MetricsText;
+use crate::otlp;
 use crate::plugins::slot::{Changes, Loaded, Slot};
 use crate::plugins::{self, Loader};
 use crate::router::{Router, Table};
@@ -96,6 +100,10 @@ pub async fn run_on(
     let data = DataDirectory { path: &durable.directory, known: &known, earlier: &earlier };
     let Prepared { shared, fleet, way, control } =
         Box::pin(prepare_or_fall_back(config, &identity, data, &supervisor)).await?;
+    let section = shared.config.host.otlp.clone();
+    let otlp = spawn_blocking(move || otlp::settings(&section, |name| std::env::var(name).ok()))
+        .await
+        .expect("reading does not panic and is not cancelled")?;
     let Some(dial) = way.dial(&mut service_manager, &supervisor, stop.as_mut()).await? else {
         service_manager.stopping();
         durable.journal.close().await;
@@ -113,6 +121,13 @@ pub async fn run_on(
     let status = host_status::of(&device, shared.loader.clone(), Arc::clone(&jobs));
     let (loader, listen) = (shared.loader.clone(), shared.config.host.metrics.listen);
     let metrics = host_metrics::of(&device, loader, Arc::clone(&jobs), Arc::clone(&journal));
+    let pushing = CancellationToken::new();
+    let push = otlp.map(|settings| {
+        let (device, stopping) = (device.client_id.clone(), pushing.clone());
+        let push = otlp::push(settings, device, Arc::clone(&metrics), stopping);
+        AbortOnDropHandle::new(tokio::spawn(supervisor.watch("otlp", push)))
+    });
+    let metrics: MetricsText = Arc::new(move || metrics.text());
     let mut background =
         shared.background_tasks(&device, &journal, switches, &changes, known, fleet.as_ref());
     let issued = provisioning.as_ref().and_then(|provisioning| {
@@ -178,7 +193,11 @@ pub async fn run_on(
         tokio::time::timeout(LAST_COMMIT, journal.close()).await.ok();
         return Err(ended.into());
     }
+    pushing.cancel();
     background.tasks.shutdown().await;
+    if let Some(push) = push {
+        push.await.ok();
+    }
     swap::stop_all(&router).await;
     journal.close().await;
     if is_renamed { Err(RunError::Renamed) } else { Ok(()) }

@@ -22,6 +22,9 @@ const REQUIREMENTS: &str = include_str!("requirements.txt");
 /// The client of the tests with MQTT 5, without dependencies.
 const PAHO_2: &str = "paho-mqtt==2.1.0";
 
+/// The messages of OTLP.
+const OTLP: &str = "opentelemetry-proto==1.27.0";
+
 /// The installed SDKs.
 #[derive(Clone, Copy)]
 pub(super) struct Sdk {
@@ -150,6 +153,22 @@ impl Sdk {
         let mut script = self.start("mqtt5.py", &environment);
         script.wait_for("ready").await;
         script
+    }
+
+    /// Starts a receiver of OTLP/HTTP, which decodes with the messages of OpenTelemetry, and
+    /// returns its port. They need a version of protobuf of their own.
+    pub(super) async fn otlp_receiver(self) -> (Script, u16) {
+        let folder = exclusively("conformance-otlp", OTLP, |folder| {
+            let packages = folder.join("packages");
+            fs::remove_dir_all(&packages).ok();
+            let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+            let target = [OTLP, "--target"];
+            run(Command::new(self.python).args(pip).args(target).arg(packages)).map(drop)
+        });
+        let packages = folder.unwrap().join("packages").to_str().unwrap().to_owned();
+        let mut script = self.start("otlp.py", &[("PYTHONPATH", packages)]);
+        let ready = script.wait_for("ready").await;
+        (script, ready["port"].as_u64().unwrap().try_into().unwrap())
     }
 
     fn start(self, script: &str, environment: &[(&str, String)]) -> Script {

@@ -60,6 +60,24 @@ async fn calls_are_counted_by_plugin_method_and_outcome() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_of_otlp_that_hangs_delays_neither_calls_nor_the_stop() {
+    // Its connections are accepted by the system, and nobody reads them.
+    let hanging = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", hanging.local_addr().unwrap());
+    let otlp = [
+        set("host.otlp.endpoint", endpoint),
+        set("host.otlp.interval", "1s"),
+        set("host.otlp.timeout", "5m"),
+    ];
+    let mut rig = Rig::new().plugin("reply.wat", ()).host(otlp).start().await;
+    let accepted = tokio::task::spawn_blocking(move || hanging.accept().unwrap());
+    let connection = rig::within("the host pushes", accepted).await.unwrap();
+    assert_eq!(rig.service.call("any", json!(1)).await.unwrap().status, 200);
+    rig::within("the host stops", rig.stop_host()).await.unwrap();
+    drop(connection);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn callers_do_not_choose_labels_and_lost_connections_are_counted_by_reason() {
     let mut rig = Rig::new().plugin("reply.wat", ()).start().await;
     for number in 0..200 {

@@ -10,6 +10,8 @@ use super::source::{root, sources};
 const ALLOWED_PATHS: &[(&str, &[&str])] = &[
     ("rumqttc::", &["host/src/connection", "bench/src/peers/bare.rs", "bench/src/idle_devices.rs"]),
     ("prometheus_client::", &["host/src/metrics"]),
+    ("prost::", &["host/src/otlp"]),
+    ("flate2::", &["host/src/otlp"]),
     ("notify::", &["host/src/swap/watch"]),
     ("wasmtime::", &["plugin/", "bench/src/bare_wasmtime.rs"]),
     ("wit_component::", &["plugin/"]),

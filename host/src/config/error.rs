@@ -49,6 +49,11 @@ pub enum ConfigError {
         "`host.metrics.listen` is `{0}`, not a loopback address with a port such as `127.0.0.1:9464`"
     )]
     MetricsAddress(String),
+    /// Endpoint of OTLP that is none.
+    #[error(
+        "`host.otlp.endpoint` is `{0}`, not a URL without a password such as `https://otlp.example.com:4318`"
+    )]
+    OtlpEndpoint(String),
     /// Unknown connection profile of the hub.
     #[error("`hub.profile`: {0}")]
     Profile(UnknownProfile),

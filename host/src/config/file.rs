@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::compression::Compression;
 use super::period::Period;
 use super::remote::RemoteMethod;
 use super::signatures::SignatureRule;
@@ -92,6 +93,8 @@ pub(super) struct Host {
     #[serde(default)]
     pub(super) metrics: MetricsKeys,
     #[serde(default)]
+    pub(super) otlp: OtlpKeys,
+    #[serde(default)]
     pub(super) remote: RemoteKeys,
     #[serde(default)]
     pub(super) registry: RegistryKeys,
@@ -103,6 +106,17 @@ pub(super) struct Host {
 #[serde(deny_unknown_fields)]
 pub(super) struct MetricsKeys {
     pub(super) listen: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OtlpKeys {
+    pub(super) endpoint: Option<String>,
+    pub(super) headers_file: Option<PathBuf>,
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) interval: Option<Period>,
+    pub(super) timeout: Option<Period>,
+    pub(super) compression: Option<Compression>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -8,6 +8,7 @@ use plugin::readable;
 
 use super::commits::CommitLimits;
 use super::metrics::{self, MetricsSection};
+use super::otlp::{self, OtlpSection};
 use super::reboot::{RebootCommand, RebootLimits};
 use super::registry::{self, RegistrySection};
 use super::remote::RemoteSection;
@@ -45,6 +46,8 @@ pub struct HostSection {
     pub control_socket: Option<PathBuf>,
     /// Listener for programs that collect metrics.
     pub metrics: MetricsSection,
+    /// Push of metrics by OTLP.
+    pub otlp: OtlpSection,
     /// Direct methods that the host answers itself.
     pub remote: RemoteSection,
     /// Fetching of plugins that are named by an image.
@@ -73,6 +76,7 @@ pub(super) fn host(
     ));
     let report_plugins_under = errors.ok(report_plugins_under(section.report_plugins_under));
     let metrics = errors.ok(metrics::metrics(section.metrics.listen.as_deref()));
+    let otlp = errors.ok(otlp::otlp(section.otlp, directory));
     let registry = errors.ok(registry::registry(section.registry, directory));
     Some(HostSection {
         grace: grace?,
@@ -95,6 +99,7 @@ pub(super) fn host(
         memory_bytes: section.memory_bytes.map(NonZeroUsize::get),
         control_socket: section.control_socket.map(|path| directory.join(path)),
         metrics: metrics?,
+        otlp: otlp?,
         remote: RemoteSection { methods: section.remote.methods },
         registry: registry?,
         trust: trust(section.trust, directory),

@@ -1,34 +1,137 @@
 //! Families of metrics, each with the series of all of its label sets.
+//!
+//! A family exists only while it is written, as text or as a message of OTLP.
 
 use std::fmt;
 
-use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
 use crate::plugins::slot::{BOUNDS, MeterView};
 
 /// A label and its value.
-type Label<'a> = (&'a str, &'a str);
+pub(crate) type Label<'a> = (&'a str, &'a str);
 
-/// Encoder of families.
-pub(super) struct Families<'a>(pub(super) DescriptorEncoder<'a>);
+/// A family of metrics.
+#[derive(Debug)]
+pub(crate) struct Family<'a> {
+    /// Name without the prefix of the host and without the unit.
+    pub(crate) name: &'a str,
+    pub(crate) help: &'a str,
+    pub(crate) unit: Option<&'a Unit>,
+    pub(crate) samples: Samples<'a>,
+}
+
+/// The series of a family.
+#[derive(Debug)]
+pub(crate) enum Samples<'a> {
+    Counters(Vec<Series<'a, Count>>),
+    Gauges(Vec<Series<'a, f64>>),
+    Histograms(Vec<Series<'a, Distribution>>),
+}
+
+/// The labels of a series, and its value.
+pub(crate) type Series<'a, V> = (Vec<Label<'a>>, V);
+
+/// The value of a counter.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Count {
+    Whole(u64),
+    Real(f64),
+}
+
+/// The value of a histogram.
+#[derive(Debug)]
+pub(crate) struct Distribution {
+    /// The upper bounds of the buckets. The last bucket has none.
+    pub(crate) bounds: Vec<f64>,
+    /// The number of values in each bucket.
+    pub(crate) buckets: Vec<u64>,
+    pub(crate) sum: f64,
+}
+
+impl From<u64> for Count {
+    fn from(value: u64) -> Count {
+        Count::Whole(value)
+    }
+}
+
+impl From<f64> for Count {
+    fn from(value: f64) -> Count {
+        Count::Real(value)
+    }
+}
+
+impl From<&MeterView> for Distribution {
+    fn from(view: &MeterView) -> Distribution {
+        Distribution {
+            bounds: BOUNDS.iter().map(|micros| *micros as f64 / 1e6).collect(),
+            buckets: view.durations.to_vec(),
+            sum: view.total.as_secs_f64(),
+        }
+    }
+}
+
+impl Family<'_> {
+    /// Returns the unit in the notation of UCUM, from which receivers of OTLP make the same suffix
+    /// as that in the text.
+    pub(crate) fn ucum(&self) -> &str {
+        match self.unit {
+            Some(Unit::Seconds) => "s",
+            Some(Unit::Bytes) => "By",
+            Some(other) => other.as_str(),
+            None => "",
+        }
+    }
+
+    /// Writes the family as text.
+    pub(super) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let kind = match &self.samples {
+            Samples::Counters(_) => MetricType::Counter,
+            Samples::Gauges(_) => MetricType::Gauge,
+            Samples::Histograms(_) => MetricType::Histogram,
+        };
+        let mut family = encoder.encode_descriptor(self.name, self.help, self.unit, kind)?;
+        match &self.samples {
+            Samples::Counters(series) => series.iter().try_for_each(|(labels, value)| {
+                let mut encoder = family.encode_family(labels)?;
+                match value {
+                    Count::Whole(value) => {
+                        encoder.encode_counter::<NoLabelSet, _, u64>(value, None)
+                    }
+                    Count::Real(value) => encoder.encode_counter::<NoLabelSet, _, u64>(value, None),
+                }
+            }),
+            Samples::Gauges(series) => series
+                .iter()
+                .try_for_each(|(labels, value)| family.encode_family(labels)?.encode_gauge(value)),
+            Samples::Histograms(series) => series.iter().try_for_each(|(labels, value)| {
+                let bounds = value.bounds.iter().copied().chain([f64::INFINITY]);
+                let buckets: Vec<_> = bounds.zip(value.buckets.iter().copied()).collect();
+                let count = value.buckets.iter().sum();
+                let mut encoder = family.encode_family(labels)?;
+                encoder.encode_histogram::<NoLabelSet>(value.sum, count, &buckets, None)
+            }),
+        }
+    }
+}
+
+/// Receiver of families, one after the other.
+pub(super) struct Families<'a>(pub(super) &'a mut dyn FnMut(&Family<'_>) -> fmt::Result);
 
 impl Families<'_> {
     /// Writes counters.
-    pub(super) fn counter<'l, const N: usize, V: EncodeCounterValue>(
+    pub(super) fn counter<'l, const N: usize, V: Into<Count>>(
         &mut self,
         name: &str,
         help: &str,
         unit: Option<&Unit>,
         series: impl IntoIterator<Item = ([Label<'l>; N], V)>,
     ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
-        for (labels, value) in series {
-            let mut encoder = family.encode_family(&labels)?;
-            encoder.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
-        }
-        Ok(())
+        let series = series.into_iter().map(|(labels, value)| (labels.to_vec(), value.into()));
+        let samples = Samples::Counters(series.collect());
+        (self.0)(&Family { name, help, unit, samples })
     }
 
     /// Writes a counter without labels.
@@ -37,7 +140,7 @@ impl Families<'_> {
         name: &str,
         help: &str,
         unit: Option<&Unit>,
-        value: impl EncodeCounterValue,
+        value: impl Into<Count>,
     ) -> fmt::Result {
         self.counter(name, help, unit, [([], value)])
     }
@@ -50,11 +153,9 @@ impl Families<'_> {
         unit: Option<&Unit>,
         series: impl IntoIterator<Item = ([Label<'l>; N], f64)>,
     ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
-        for (labels, value) in series {
-            family.encode_family(&labels)?.encode_gauge(&value)?;
-        }
-        Ok(())
+        let series = series.into_iter().map(|(labels, value)| (labels.to_vec(), value));
+        let samples = Samples::Gauges(series.collect());
+        (self.0)(&Family { name, help, unit, samples })
     }
 
     /// Writes a gauge without labels.
@@ -75,16 +176,8 @@ impl Families<'_> {
         help: &str,
         series: &[([Label<'_>; N], MeterView)],
     ) -> fmt::Result {
-        let kind = MetricType::Histogram;
-        let mut family = self.0.encode_descriptor(name, help, Some(&Unit::Seconds), kind)?;
-        for (labels, view) in series {
-            let bounds = BOUNDS.iter().map(|micros| *micros as f64 / 1e6).chain([f64::INFINITY]);
-            let buckets: Vec<_> = bounds.zip(view.durations).collect();
-            let count = view.durations.iter().sum();
-            let mut encoder = family.encode_family(labels)?;
-            let total = view.total.as_secs_f64();
-            encoder.encode_histogram::<NoLabelSet>(total, count, &buckets, None)?;
-        }
-        Ok(())
+        let series = series.iter().map(|(labels, view)| (labels.to_vec(), view.into()));
+        let samples = Samples::Histograms(series.collect());
+        (self.0)(&Family { name, help, unit: Some(&Unit::Seconds), samples })
     }
 }

@@ -10,6 +10,7 @@ use crate::control::ControlError;
 use crate::fleet::SuppliesError;
 use crate::issued::IssuedError;
 use crate::journal::JournalError;
+use crate::otlp::OtlpError;
 use crate::plugins::PluginError;
 use crate::supervision::TaskEnded;
 
@@ -52,6 +53,9 @@ pub enum RunError {
     /// Unusable keys or files for plugins from registries.
     #[error(transparent)]
     Supplies(#[from] SuppliesError),
+    /// Unusable header fields for OTLP.
+    #[error(transparent)]
+    Otlp(#[from] OtlpError),
     /// Thread that the system does not start.
     #[error("cannot start the thread of the device")]
     Thread(#[source] io::Error),
@@ -81,6 +85,7 @@ impl RunError {
             RunError::Task(_) | RunError::Thread(_) => None,
             RunError::Config(_) => Some("remove the method from one of the plugins".into()),
             RunError::Supplies(error) => Some(error.hint().into()),
+            RunError::Otlp(error) => Some(error.hint().to_owned()),
             RunError::Control(error) => Some(error.hint().to_owned()),
             RunError::Connection(OptionsError::Trust(TrustError::NoCertificates)) => Some(
                 "install the system's certificates (Debian: ca-certificates), or set `ca_file`"

@@ -1,22 +1,22 @@
 //! The metrics of a host, from the parts of its device.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::device::Device;
 use crate::journal::Journal;
 use crate::lent::jobs::Jobs;
-use crate::metrics::{HostMetrics, MetricSources, MetricsText};
+use crate::metrics::{HostMetrics, MetricSources};
 use crate::plugins::Loader;
 
-/// Returns a function that collects the metrics of a host whose device starts now.
+/// Returns the metrics of a host whose device starts now.
 pub(super) fn of(
     device: &Device,
     loader: Loader,
     jobs: Arc<Jobs>,
     journal: Arc<Journal>,
-) -> MetricsText {
-    let metrics = HostMetrics::new(MetricSources {
+) -> Arc<HostMetrics> {
+    Arc::new(HostMetrics::new(MetricSources {
         router: Arc::clone(&device.router),
         loader,
         history: device.connection.history(),
@@ -25,6 +25,6 @@ pub(super) fn of(
         jobs,
         journal,
         started: Instant::now(),
-    });
-    Arc::new(move || metrics.text())
+        started_at: SystemTime::now(),
+    }))
 }

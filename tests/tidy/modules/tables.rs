@@ -184,6 +184,7 @@ const HOST: Modules = &[
     ("control", &["config", "lent", "plugins", "record", "router", "swap"]),
     ("memory", &["device"]),
     ("metrics", &["connection", "journal", "lent", "plugins", "router"]),
+    ("otlp", &["backoff", "config", "lent", "metrics", "secret_file"]),
     (
         "run",
         &[
@@ -200,6 +201,7 @@ const HOST: Modules = &[
             "lent",
             "memory",
             "metrics",
+            "otlp",
             "plugins",
             "router",
             "supervision",
