@@ -6,6 +6,8 @@
 mod certificate;
 mod connecting;
 mod ending;
+#[cfg(target_os = "linux")]
+mod hostile;
 mod issued;
 mod logging;
 mod operating;

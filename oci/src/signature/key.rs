@@ -78,7 +78,7 @@ impl KeyError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            KeyError::OtherForm(SIGSTORE) => Some(
+            KeyError::OtherForm(SIGSTORE | COSIGN) => Some(
                 "only `cosign` reads its encrypted keys; `behaviour keygen` creates another one",
             ),
             KeyError::OtherForm(_) => {
@@ -92,6 +92,9 @@ impl KeyError {
 
 /// Form in which `cosign` stores a private key.
 const SIGSTORE: &str = "ENCRYPTED SIGSTORE PRIVATE KEY";
+
+/// The same, before `cosign` 2.
+const COSIGN: &str = "ENCRYPTED COSIGN PRIVATE KEY";
 
 /// Error for a signature that could not be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -214,7 +217,7 @@ impl PrivateKey {
             let line = format!("-----BEGIN {label}-----");
             pem.windows(line.len()).any(|window| window == line.as_bytes())
         };
-        let forms = ["EC PRIVATE KEY", SIGSTORE, "ENCRYPTED PRIVATE KEY"];
+        let forms = ["EC PRIVATE KEY", SIGSTORE, COSIGN, "ENCRYPTED PRIVATE KEY"];
         if let Some(form) = forms.into_iter().find(|form| has(form)) {
             return Err(KeyError::OtherForm(form));
         }

@@ -247,6 +247,11 @@ fn a_file_without_a_usable_key_is_refused() {
     let private = |text: &str| PrivateKey::from_pem(text.as_bytes()).unwrap_err();
     assert_eq!(private(&block("PUBLIC KEY", P256[0])), KeyError::NoPrivateKey);
     assert_eq!(private(&block("EC PRIVATE KEY", "AAAA")), KeyError::OtherForm("EC PRIVATE KEY"));
+    for form in ["ENCRYPTED SIGSTORE PRIVATE KEY", "ENCRYPTED COSIGN PRIVATE KEY"] {
+        let error = private(&block(form, "AAAA"));
+        assert_eq!(error, KeyError::OtherForm(form));
+        assert!(error.hint().unwrap().contains("behaviour keygen"));
+    }
     assert_eq!(private(&block("PRIVATE KEY", "AAAA")), KeyError::Kind);
 }
 
