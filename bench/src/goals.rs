@@ -57,6 +57,17 @@ pub(crate) enum Measure {
     ProvisionedOverPython,
     StartAssigned,
     CertificateMemory,
+    Rollout,
+    RolloutLost,
+    RolloutWrong,
+    RolloutOverScript,
+    RolloutOneHost,
+    FleetOffMemory,
+    FleetIdleMemory,
+    BrokenBeyond,
+    BrokenInForce,
+    BrokenBack,
+    BrokenLost,
 }
 
 const GOALS: &[Goal] = &[
@@ -201,6 +212,62 @@ const GOALS: &[Goal] = &[
         Bound::AtMost(1.05),
         "",
     ),
+    goal(
+        Measure::Rollout,
+        "10,000 devices on a new version, from its configuration to the last report",
+        Bound::AtMost(60.0),
+        "s",
+    ),
+    goal(
+        Measure::RolloutLost,
+        "calls lost while a fleet moves, at 200 a second",
+        Bound::AtMost(0.0),
+        "",
+    ),
+    goal(
+        Measure::RolloutWrong,
+        "calls answered by another version after the device's report",
+        Bound::AtMost(0.0),
+        "",
+    ),
+    goal(
+        Measure::RolloutOverScript,
+        "the same number of devices by a script that copies and reloads, against the fleet",
+        Bound::AtLeast(5.0),
+        "",
+    ),
+    goal(
+        Measure::RolloutOneHost,
+        "one host, desired image to its first answer, against fetching and compiling it alone",
+        Bound::AtMost(1.5),
+        "",
+    ),
+    goal(
+        Measure::FleetOffMemory,
+        "idle RSS with `[host.registry]` and `[host.trust]` without `[fleet]`, against none of them",
+        Bound::AtMost(1.01),
+        "",
+    ),
+    goal(Measure::FleetIdleMemory, "idle RSS that `[fleet]` adds", Bound::AtMost(0.5), "MiB"),
+    goal(
+        Measure::BrokenBeyond,
+        "broken versions: devices reached after the first wave",
+        Bound::AtMost(0.0),
+        "",
+    ),
+    goal(
+        Measure::BrokenInForce,
+        "broken versions: longest time in which one answers on a device",
+        Bound::AtMost(10.0),
+        "s",
+    ),
+    goal(
+        Measure::BrokenBack,
+        "broken versions: `rollout back` to the last device's report",
+        Bound::AtMost(10.0),
+        "s",
+    ),
+    goal(Measure::BrokenLost, "broken versions: calls lost", Bound::AtMost(0.0), ""),
 ];
 
 const fn goal(measure: Measure, what: &'static str, bound: Bound, unit: &'static str) -> Goal {
@@ -244,6 +311,7 @@ impl Goal {
             Bound::AtMost(most) if found <= *most => {
                 (format!("≤ {}", plain(*most)), "yes".to_owned())
             }
+            Bound::AtMost(0.0) => ("0".to_owned(), "no".to_owned()),
             Bound::AtMost(most) => (
                 format!("≤ {}", plain(*most)),
                 format!("no: {} % above", short((found / most - 1.0) * 100.0)),
@@ -285,5 +353,6 @@ mod tests {
             ["≥ 20,000 ms", "15,000 (15,000–15,000) ms", "no: 25.0 % below"]
         );
         assert_eq!(row(Bound::None, 1.0)[3], "–");
+        assert_eq!(row(Bound::AtMost(0.0), 2.0)[3], "no");
     }
 }

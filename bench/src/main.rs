@@ -27,8 +27,11 @@ mod peers;
 mod plot;
 mod process;
 mod programs;
+mod registry;
 mod report;
 mod sections;
+mod simulation;
+mod versions;
 
 use goals::Results;
 use peers::{Kind, Stage};
@@ -52,8 +55,8 @@ struct Arguments {
     /// Measure another build of the host in turn with this one, such as the last release
     #[arg(long, requires = "own", value_name = "PROGRAM")]
     against: Option<PathBuf>,
-    /// Measure unoptimised builds, which are ready sooner. Only the page of `identity` says so, so
-    /// the others are not written
+    /// Measure unoptimised builds, which are ready sooner. Only the pages of `identity` and
+    /// `rollout` say so, so the others are not written
     #[arg(long)]
     unoptimised: bool,
 }
@@ -76,6 +79,8 @@ enum Section {
     Spinners,
     /// The hub with many devices, and the process that simulates them
     Fleet,
+    /// A fleet that moves to a new version of a plugin, and broken versions
+    Rollout,
     /// The profile `mqttV5` next to `classic`
     Profiles,
     /// Provisioning next to the official SDK, and the cost of an assignment and a certificate
@@ -121,8 +126,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         return tokio::spawn(peers::bare::run()).await?;
     }
     anyhow::ensure!(
-        quick || !unoptimised || sections == [Section::Identity],
-        "only the section `identity` is written from unoptimised builds; add --quick"
+        quick || !unoptimised || matches!(sections[..], [Section::Identity | Section::Rollout]),
+        "only `identity` and `rollout` are written from unoptimised builds, alone; add --quick"
     );
     let (default_rounds, time) = if quick { (2, 500) } else { (5, 1200) };
     let effort = Effort {
@@ -158,6 +163,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     if wanted(Section::Fleet) {
         sections::fleet::measure(&stage, effort, &mut goals).await?;
+    }
+    if wanted(Section::Rollout) {
+        sections::rollout::measure(&stage, effort, &mut goals).await?;
     }
     if wanted(Section::Profiles) {
         sections::profiles::measure(&stage, effort, &mut goals).await?;

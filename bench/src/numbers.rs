@@ -100,6 +100,8 @@ pub(crate) fn short(number: f64) -> String {
     let size = number.abs();
     if !number.is_finite() {
         "–".to_owned()
+    } else if number == 0.0 {
+        "0".to_owned()
     } else if size >= 1000.0 {
         let whole = format!("{number:.0}");
         let from = whole.len() % 3;
@@ -134,6 +136,7 @@ mod tests {
     #[test]
     fn numbers_have_three_significant_digits() {
         for (number, text) in [
+            (0.0, "0"),
             (0.034, "0.03"),
             (1.234, "1.23"),
             (12.34, "12.3"),

@@ -13,12 +13,12 @@ use crate::certificate::Certificate;
 use crate::hub::Hub;
 use crate::invoker::{Invoker, Request};
 use crate::process::Process;
-use crate::programs::{Programs, Sdks, devices};
+use crate::programs::{Programs, devices};
 
 pub(crate) mod bare;
 
 /// The environment variables of every device.
-const IDENTITY: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
+pub(crate) const IDENTITY: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
 const CA_FILE: &str = "HUB_CA_FILE";
 
 /// An implementation of a device.
@@ -75,10 +75,9 @@ impl Kind {
     }
 }
 
-/// The environment that peers need: programs, SDKs, hub and load.
+/// The environment that peers need: programs, hub and load.
 pub(crate) struct Stage {
     pub(crate) programs: Programs,
-    pub(crate) sdks: Sdks,
     pub(crate) hub: Hub,
     pub(crate) invoker: Invoker,
     pub(crate) folder: tempfile::TempDir,
@@ -100,11 +99,10 @@ impl Stage {
     ) -> anyhow::Result<Stage> {
         let mut programs = Programs::build(unoptimised)?;
         programs.other_host = other_host;
-        let sdks = programs.sdks()?;
         let folder = tempfile::tempdir()?;
         let hub = Hub::start(&programs, folder.path()).await?;
         let invoker = Invoker::new(&hub)?;
-        Ok(Stage { programs, sdks, hub, invoker, folder })
+        Ok(Stage { programs, hub, invoker, folder })
     }
 
     /// Returns a stage with the same programs and a fresh hub.
@@ -112,8 +110,8 @@ impl Stage {
         let folder = tempfile::tempdir()?;
         let hub = Hub::start(&self.programs, folder.path()).await?;
         let invoker = Invoker::new(&hub)?;
-        let (programs, sdks) = (self.programs.clone(), self.sdks.clone());
-        Ok(Stage { programs, sdks, hub, invoker, folder })
+        let programs = self.programs.clone();
+        Ok(Stage { programs, hub, invoker, folder })
     }
 
     /// Starts a peer without waiting for its connection.
@@ -187,6 +185,14 @@ impl Stage {
         }
     }
 
+    /// Returns a command of `behaviour-service` for the hub.
+    pub(crate) fn service(&self) -> Command {
+        let mut command = Command::new(&self.programs.service);
+        command.env("IOTHUB_CONNECTION_STRING", self.hub.service.to_text_with_key());
+        command.env("IOTHUB_CA_FILE", self.hub.ca_file());
+        command
+    }
+
     pub(crate) fn echo(&self, device: &str) -> Request {
         self.invoker.request(device, "echo", r#"{"n":1}"#)
     }
@@ -215,7 +221,7 @@ impl Stage {
             Kind::PythonAsync | Kind::PythonSync => {
                 let name =
                     if kind == Kind::PythonSync { "python_sync.py" } else { "python_async.py" };
-                let mut command = Command::new(&self.sdks.python);
+                let mut command = Command::new(self.programs.sdks()?.python);
                 command.arg(script(name));
                 command.env("HUB_CONNECT_PORT", self.hub.connect_port.to_string());
                 command
@@ -223,7 +229,7 @@ impl Stage {
             Kind::Node => {
                 let mut command = Command::new("node");
                 command.arg(script("node.js"));
-                command.env("NODE_PATH", &self.sdks.node_modules);
+                command.env("NODE_PATH", self.programs.sdks()?.node_modules);
                 command.env("NODE_EXTRA_CA_CERTS", self.hub.ca_file());
                 command
             }

@@ -21,6 +21,8 @@ pub(crate) struct Programs {
     /// Another build of the host, for comparison.
     pub(crate) other_host: Option<PathBuf>,
     pub(crate) service: PathBuf,
+    /// The author's tool.
+    pub(crate) behaviour: PathBuf,
     /// The component of `bench/probe`.
     pub(crate) probe: PathBuf,
     pub(crate) target: PathBuf,
@@ -49,7 +51,7 @@ impl Programs {
         build.current_dir(workspace()).args(["build", "--profile", profile]);
         // Selecting the whole workspace avoids a second build with other features.
         build.args(["--workspace", "--bin=behaviour-hub", "--bin=behaviour-host"]);
-        build.args(["--bin=behaviour-service", "--bin=bench"]);
+        build.args(["--bin=behaviour-service", "--bin=behaviour", "--bin=bench"]);
         build.arg("--target-dir").arg(&target);
         crate::say("building the programs, which takes minutes the first time");
         run(build)?;
@@ -62,6 +64,7 @@ impl Programs {
             host: folder.join("behaviour-host"),
             other_host: None,
             service: folder.join("behaviour-service"),
+            behaviour: folder.join("behaviour"),
             bench: folder.join("bench"),
             probe,
             sdks: target.join("bench"),
@@ -72,6 +75,34 @@ impl Programs {
     /// Returns the folder of the tools of the guests' languages.
     pub(crate) fn tools(&self) -> PathBuf {
         self.sdks.join("toolchains")
+    }
+
+    /// Returns Debian's `docker-registry`, which is unpacked below the target directory unless it
+    /// is installed.
+    pub(crate) fn docker_registry(&self) -> anyhow::Result<PathBuf> {
+        let (name, program) = ("docker-registry", "usr/bin/docker-registry");
+        let installed = Path::new("/").join(program);
+        let (folder, unpacked) = (self.sdks.join(name), self.sdks.join(name).join(program));
+        if let Some(found) = [installed, unpacked.clone()].into_iter().find(|it| it.exists()) {
+            return Ok(found);
+        }
+        let hint = "cannot get `docker-registry`; install Debian's package of this name";
+        fs::create_dir_all(&self.sdks)?;
+        let download = tempfile::tempdir_in(&self.sdks)?;
+        let apt_get = |arguments: &[&str]| {
+            let mut command = Command::new("apt-get");
+            command.args(arguments).current_dir(download.path());
+            run(command)
+        };
+        // A machine that was just installed has no lists of packages.
+        apt_get(&["download", name])
+            .or_else(|_| apt_get(&["update"]).and_then(|()| apt_get(&["download", name])))
+            .context(hint)?;
+        let package = fs::read_dir(download.path())?.next().context(hint)??.path();
+        let mut dpkg = Command::new("dpkg");
+        dpkg.arg("-x").args([&package, &folder]);
+        run(dpkg).context(hint)?;
+        Ok(unpacked)
     }
 
     /// Installs the SDKs unless an earlier run has installed them.

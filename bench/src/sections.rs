@@ -6,6 +6,7 @@ pub(crate) mod fleet;
 pub(crate) mod identity;
 pub(crate) mod languages;
 pub(crate) mod profiles;
+pub(crate) mod rollout;
 pub(crate) mod sandbox;
 pub(crate) mod service;
 pub(crate) mod sleepers;

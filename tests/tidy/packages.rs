@@ -60,7 +60,10 @@ pub(super) const PACKAGES: &[Package] = &[
             "trust",
         ],
     },
-    Package { folder: "bench", below: &["behaviour", "plugin", "protocol", "service", "trust"] },
+    Package {
+        folder: "bench",
+        below: &["behaviour", "fixtures", "oci", "plugin", "protocol", "service", "trust"],
+    },
     Package { folder: "bench/probe", below: &[] },
     Package { folder: "docs", below: &[] },
 ];

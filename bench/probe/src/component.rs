@@ -26,6 +26,7 @@ impl Guest for Probe {
             name if name.starts_with("spin") => loop {
                 std::hint::spin_loop();
             },
+            "trap" => unreachable!(),
             // `black_box` keeps the string contiguous in the component.
             "version" => std::hint::black_box(VERSION).to_owned(),
             _ => return Err(MethodError::UnknownMethod),

@@ -125,11 +125,10 @@ impl Group {
 
 /// Runs `behaviour-service` and returns its output.
 fn service(stage: &Stage, arguments: &[&str]) -> anyhow::Result<String> {
-    let output = Command::new(&stage.programs.service)
+    let output = stage
+        .service()
         .args(arguments)
-        .env("IOTHUB_CONNECTION_STRING", stage.hub.service.to_text_with_key())
         .env("PROVISIONING_CONNECTION_STRING", &stage.hub.provisioning)
-        .env("IOTHUB_CA_FILE", stage.hub.ca_file())
         .output()
         .context("cannot start `behaviour-service`")?;
     if !output.status.success() {
@@ -181,7 +180,7 @@ async fn provision_with_python(
     let go = folder.join(format!("go-{round}"));
     let mut processes = Vec::new();
     for index in 0..PYTHON_PROCESSES {
-        let mut command = Command::new(&stage.sdks.python);
+        let mut command = Command::new(stage.programs.sdks()?.python);
         command.arg(devices().join("python_provisioning.py"));
         command.args([prefix.as_str(), &size.to_string()]);
         command.args([index.to_string(), PYTHON_PROCESSES.to_string()]);

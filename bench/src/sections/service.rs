@@ -47,7 +47,7 @@ async fn ours(stage: &Stage, device: &str, calls: usize) -> anyhow::Result<f64> 
 }
 
 fn official(stage: &Stage, device: &str, calls: usize) -> anyhow::Result<f64> {
-    let output = Command::new(&stage.sdks.python)
+    let output = Command::new(stage.programs.sdks()?.python)
         .arg(devices().join("python_service.py"))
         .args([device, &calls.to_string()])
         .env("IOTHUB_CONNECTION_STRING", stage.hub.service.to_text_with_key())

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use plugin::{Engine, EngineSettings, PluginSettings};
 
 use crate::goals::{Measure, Results};
@@ -13,11 +13,8 @@ use crate::invoker::{Connection, Request};
 use crate::numbers::Rounds;
 use crate::peers::{HostToml, Kind, Stage};
 use crate::report::{self, Table};
+use crate::versions::{digits, version};
 use crate::{Effort, say};
-
-/// The prefix of the answer of `bench/probe` to `version`.
-const VERSION: &str = "probe-version-";
-const DIGITS: usize = 8;
 
 /// The number of the first version. Version 1 is the probe itself, which the compile cache
 /// may already contain.
@@ -86,21 +83,8 @@ fn install(path: &Path, component: &[u8]) -> anyhow::Result<()> {
     Ok(fs::rename(temporary, path)?)
 }
 
-/// Returns the probe with another version number. Its bytes differ, but it behaves the same.
-fn version(component: &[u8], number: usize) -> anyhow::Result<Vec<u8>> {
-    let mut component = component.to_owned();
-    let found = component.windows(VERSION.len()).position(|bytes| bytes == VERSION.as_bytes());
-    let at = found.context("the probe contains no version")? + VERSION.len();
-    component[at..at + DIGITS].copy_from_slice(digits(number).as_bytes());
-    Ok(component)
-}
-
-fn digits(number: usize) -> String {
-    format!("{number:0DIGITS$}")
-}
-
 /// Compiles a component with an empty cache and returns the elapsed milliseconds.
-fn compiled(component: &[u8]) -> anyhow::Result<f64> {
+pub(super) fn compiled(component: &[u8]) -> anyhow::Result<f64> {
     let cache = tempfile::tempdir()?;
     let settings =
         EngineSettings { cache: Some(cache.path().to_owned()), ..EngineSettings::default() };
