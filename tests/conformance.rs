@@ -14,6 +14,7 @@ mod credentials;
 mod device;
 mod device_failures;
 mod device_with_our_service;
+mod modules;
 mod mqtt5;
 mod node_fleet;
 mod node_provisioning;

@@ -10,6 +10,7 @@ mod load;
 mod matrix;
 mod methods;
 mod metrics;
+mod modules;
 mod mqtt5;
 mod persistence;
 mod provisioning;

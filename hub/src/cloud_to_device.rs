@@ -2,7 +2,8 @@
 //!
 //! A service queues a message with [`CloudToDevice::send`]. The session of the device waits for
 //! it with [`CloudToDevice::next`], which locks it, and completes it with
-//! [`CloudToDevice::acknowledged`]. A lock ends after a minute or with the connection; the
+//! [`CloudToDevice::acknowledged`]. A device without MQTT receives it with
+//! [`CloudToDevice::receive`] and settles it with [`CloudToDevice::settle`]. A lock ends after a minute or with the connection; the
 //! message is then delivered again, with the same packet id. Messages expire when their queue is
 //! next used.
 //!
@@ -13,16 +14,17 @@ mod request;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use protocol::cloud_to_device::{LOCK_TIME, Outcome};
-use protocol::error::HubError;
+use protocol::cloud_to_device::{LOCK_TIME, MAX_DELIVERIES, Outcome};
+use protocol::error::{ErrorCode, HubError};
 use protocol::http_message::HttpMessage;
 use protocol::id::DeviceId;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use crate::stamps::now_ms;
+use crate::stamps::{guid, now_ms};
 use crate::state::{DeviceMessages, QueuedMessage, State};
 pub(crate) use feedback::Feedback;
 
@@ -48,8 +50,18 @@ struct Mailbox {
 }
 
 struct Lock {
+    holder: Holder,
     packet: u16,
     until: Instant,
+}
+
+/// The receiver that has locked a message.
+#[derive(Debug, PartialEq, Eq)]
+enum Holder {
+    /// The MQTT session of the device.
+    Session,
+    /// A request of the device, with the lock that it has got.
+    Request(String),
 }
 
 /// A message on its way to a device.
@@ -60,6 +72,17 @@ pub(crate) struct Delivery {
     pub(crate) packet: u16,
     /// `true` if the MQTT session has got the message before.
     pub(crate) is_duplicate: bool,
+}
+
+/// The way in which a device settles a message that it has received by a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settlement {
+    /// Success.
+    Complete,
+    /// Failure, after which the message is not delivered again.
+    Reject,
+    /// Return to the queue, which counts as a delivery.
+    Abandon,
 }
 
 /// Result of an attempt to take a message.
@@ -108,7 +131,7 @@ impl CloudToDevice {
     pub(crate) fn attach(&self, device: &DeviceId, serial: u64, clean: bool) {
         self.with(device, |mailbox| {
             mailbox.session = Some(serial);
-            mailbox.locks.clear();
+            mailbox.unlock_session();
             if clean {
                 mailbox.sent.clear();
             }
@@ -120,7 +143,7 @@ impl CloudToDevice {
         self.with(device, |mailbox| {
             if mailbox.session == Some(serial) {
                 mailbox.session = None;
-                mailbox.locks.clear();
+                mailbox.unlock_session();
             }
         });
     }
@@ -149,7 +172,10 @@ impl CloudToDevice {
             if mailbox.session != Some(serial) {
                 return Vec::new();
             }
-            let locked = mailbox.locks.iter().find(|(_, lock)| lock.packet == packet);
+            let locked = mailbox
+                .locks
+                .iter()
+                .find(|(_, lock)| lock.packet == packet && lock.holder == Holder::Session);
             let Some(sequence) = locked.map(|(sequence, _)| *sequence) else { return Vec::new() };
             mailbox.locks.remove(&sequence);
             mailbox.sent.remove(&sequence);
@@ -163,6 +189,62 @@ impl CloudToDevice {
         self.report(device, &removed, Outcome::Success);
     }
 
+    /// Locks the next message of a device for a request. Returns it with its lock; `None` if there
+    /// is no message.
+    pub(crate) fn receive(
+        &self,
+        device: &DeviceId,
+        lock_time: Duration,
+        now_ms: u64,
+    ) -> Result<Option<(String, Arc<QueuedMessage>)>, HubError> {
+        self.with(device, |mailbox| {
+            self.expire(device, now_ms);
+            let DeviceMessages { generation, messages } = self.state.device_messages(device)?;
+            mailbox.follow(generation, &messages);
+            let lock = guid();
+            let until = Instant::now() + lock_time;
+            let holder = || Holder::Request(lock.clone());
+            let locked = mailbox.lock_first(&messages, holder, until);
+            Ok(locked.map(|message| (lock, message)))
+        })
+    }
+
+    /// Completes, rejects or abandons a message that a request has locked.
+    pub(crate) fn settle(
+        &self,
+        device: &DeviceId,
+        lock: &str,
+        settlement: Settlement,
+    ) -> Result<(), HubError> {
+        let (removed, queued, outcome) = self.with(device, |mailbox| {
+            let DeviceMessages { generation, messages } = self.state.device_messages(device)?;
+            mailbox.follow(generation, &messages);
+            let is_locked = |(_, own): &(&u64, &Lock)| {
+                matches!(&own.holder, Holder::Request(holder) if holder == lock)
+            };
+            let sequence = *mailbox.locks.iter().find(is_locked).ok_or_else(lock_lost)?.0;
+            mailbox.locks.remove(&sequence);
+            let is_settled = |message: &QueuedMessage| message.sequence == sequence;
+            let outcome = match settlement {
+                Settlement::Complete => Outcome::Success,
+                Settlement::Reject => Outcome::Rejected,
+                Settlement::Abandon => {
+                    let (deliveries, queued) = self.state.count_delivery(device, sequence)?;
+                    if deliveries < MAX_DELIVERIES {
+                        mailbox.changed.notify_waiters();
+                        return Ok((Vec::new(), queued, Outcome::DeliveryCountExceeded));
+                    }
+                    Outcome::DeliveryCountExceeded
+                }
+            };
+            let (removed, queued) = self.state.remove_messages(device, is_settled)?;
+            Ok::<_, HubError>((removed, queued, outcome))
+        })?;
+        queued.wait()?;
+        self.report(device, &removed, outcome);
+        Ok(())
+    }
+
     fn take(&self, device: &DeviceId, serial: u64, now_ms: u64) -> Taken {
         self.with(device, |mailbox| {
             self.expire(device, now_ms);
@@ -174,19 +256,13 @@ impl CloudToDevice {
                 return Taken::Nothing(None);
             }
             mailbox.follow(generation, &messages);
-            for message in messages {
-                let packet = packet_id(message.sequence);
-                let is_locked = mailbox.locks.contains_key(&message.sequence)
-                    || mailbox.locks.values().any(|lock| lock.packet == packet);
-                if is_locked {
-                    continue;
-                }
-                let until = Instant::now() + LOCK_TIME;
-                mailbox.locks.insert(message.sequence, Lock { packet, until });
-                let is_duplicate = !mailbox.sent.insert(message.sequence);
-                return Taken::Delivery(Delivery { message, packet, is_duplicate });
-            }
-            Taken::Nothing(mailbox.locks.values().map(|lock| lock.until).min())
+            let until = Instant::now() + LOCK_TIME;
+            let Some(message) = mailbox.lock_first(&messages, || Holder::Session, until) else {
+                return Taken::Nothing(mailbox.locks.values().map(|lock| lock.until).min());
+            };
+            let packet = packet_id(message.sequence);
+            let is_duplicate = !mailbox.sent.insert(message.sequence);
+            Taken::Delivery(Delivery { message, packet, is_duplicate })
         })
     }
 
@@ -235,6 +311,36 @@ impl Mailbox {
         self.locks.retain(|sequence, lock| lock.until > now && is_queued(sequence));
         self.sent.retain(is_queued);
     }
+}
+
+impl Mailbox {
+    /// Locks the first message that is not locked.
+    fn lock_first(
+        &mut self,
+        messages: &[Arc<QueuedMessage>],
+        holder: impl Fn() -> Holder,
+        until: Instant,
+    ) -> Option<Arc<QueuedMessage>> {
+        let is_locked = |message: &Arc<QueuedMessage>| {
+            let packet = packet_id(message.sequence);
+            self.locks.contains_key(&message.sequence)
+                || self.locks.values().any(|lock| lock.packet == packet)
+        };
+        let message = Arc::clone(messages.iter().find(|message| !is_locked(message))?);
+        let lock = Lock { holder: holder(), packet: packet_id(message.sequence), until };
+        self.locks.insert(message.sequence, lock);
+        Some(message)
+    }
+
+    /// Ends the locks of the MQTT session.
+    fn unlock_session(&mut self) {
+        self.locks.retain(|_, lock| lock.holder != Holder::Session);
+    }
+}
+
+fn lock_lost() -> HubError {
+    let text = "the lock does not exist or has ended; receive the message again";
+    HubError::new(ErrorCode::DeviceMessageLockLost, text)
 }
 
 /// Returns the packet id of a message, which is not 0.

@@ -30,6 +30,7 @@ use crate::ca::{Authority, IssueError};
 use crate::faults::{ChainDefect, Faults, Handling, Rejection, Step};
 use crate::sessions::Sessions;
 use crate::stamps::{guid, now};
+use crate::state::Owner;
 
 /// Time after which a request is given up, as measured in Azure.
 const OPERATION_HOURS: i64 = 12;
@@ -189,7 +190,7 @@ impl Credentials {
         let mut in_progress = self.in_progress.lock();
         let known = in_progress.get(device).and_then(|it| it.answer.as_ref());
         if let Some((topic, body)) = known
-            && self.sessions.publish(device, topic, body, handling)
+            && self.sessions.publish(&Owner::device(device), topic, body, handling)
         {
             in_progress.remove(device);
         }

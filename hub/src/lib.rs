@@ -24,11 +24,9 @@
 //! # Layout
 //!
 //! * `ca`: certificate authority and server certificate.
-//! * `certificates`: client certificates of devices.
-//! * `cloud_to_device`: messages to devices.
-//! * `credentials`: issuance of certificates over sessions.
-//! * `config`: configuration and start errors.
-//! * `endpoints`: the host names, and the clients that each of them serves.
+//! * `certificates`, `trusted`: client certificates of devices, and their authorities.
+//! * `cloud_to_device`, `credentials`: messages to devices; certificates over sessions.
+//! * `config`, `endpoints`: configuration and start errors; host names and their clients.
 //! * `entra`, `entra_api`: the directory, which issues access tokens, and its paths over HTTPS.
 //! * `events`, `explorer`: events for listeners; the page for browsers.
 //! * `faults`, `fuzzing`: fault injection, and entry points for fuzzing.
@@ -39,11 +37,10 @@
 //! * `state`: identities, twins and subscriptions, in memory and on disk.
 //! * `telemetry`: device-to-cloud messages.
 //! * `query`, `twin_writes`: the query language over twins; changes whose devices are notified.
-//! * `trusted`: the authorities of devices.
 //! * `sessions`, `methods`: registries of live sessions and of direct methods in flight.
 //! * `session`: a single MQTT connection.
 //! * `body`, `peer`: bodies of HTTP requests; the client of a connection.
-//! * `rest`: the REST API for services.
+//! * `rest`, `device_api`: the REST API for services, and the HTTPS API for devices.
 //! * `provisioning`, `provisioning_api`: the Device Provisioning Service, and over HTTPS.
 //! * `websocket`, `listener`, `sockets`: MQTT over WebSocket; TLS and protocols; open ports.
 
@@ -54,6 +51,7 @@ mod cloud_to_device;
 mod config;
 mod configurations;
 mod credentials;
+mod device_api;
 mod endpoints;
 mod entra;
 mod entra_api;
@@ -91,7 +89,7 @@ use std::time::Duration;
 use axum::middleware::from_fn_with_state;
 use protocol::connection_string::{DeviceConnectionString, ServiceConnectionString};
 use protocol::error::HubError;
-use protocol::id::DeviceId;
+use protocol::id::{DeviceId, ModuleId};
 use protocol::mqtt5::{ConnectionProfile, ReasonCode};
 use tokio::sync::{Semaphore, broadcast};
 use tokio_rustls::TlsAcceptor;
@@ -208,6 +206,7 @@ impl Hub {
         tasks.spawn(configurations.serve(config.evaluate_every, stop.clone()));
         rest.jobs.resume();
         let router = rest::router(Rest::clone(&rest))
+            .merge(device_api::router(context.clone()))
             .route(protocol::topic::WEBSOCKET_PATH, websocket::route(context.clone(), running))
             .layer(from_fn_with_state(api, provisioning_api::serve))
             .layer(from_fn_with_state(Arc::clone(&state), entra_api::serve));
@@ -271,6 +270,16 @@ impl Hub {
         self.state.registered(Owner::device(id), local(self.mqtt_port))
     }
 
+    /// Returns the connection string of a module of a device. Registers the module if it is new.
+    pub fn create_module(
+        &self,
+        device: &DeviceId,
+        module: &ModuleId,
+    ) -> Result<DeviceConnectionString, HubError> {
+        let owner = Owner { device: device.clone(), module: Some(module.clone()) };
+        self.state.registered(owner, local(self.mqtt_port))
+    }
+
     /// Returns the connection string of a service with all permissions.
     #[must_use]
     pub fn service_connection_string(&self) -> ServiceConnectionString {
@@ -309,26 +318,26 @@ impl Hub {
     /// Drops the device's connection as a network failure would. Returns `true` if the device
     /// was connected.
     pub fn drop_connection(&self, id: &DeviceId) -> bool {
-        self.sessions.end(id, Ending::Dropped)
+        self.sessions.end(&Owner::device(id), Ending::Dropped)
     }
 
     /// Ends the device's connection, with MQTT 5 by a DISCONNECT with this reason. Returns `true`
     /// if the device was connected.
     pub fn disconnect(&self, id: &DeviceId, reason: ReasonCode) -> bool {
-        self.sessions.end(id, Ending::Disconnected(reason))
+        self.sessions.end(&Owner::device(id), Ending::Disconnected(reason))
     }
 
     /// Silences the device's connection, as if the network had lost the route: the hub
     /// neither reads nor writes for this time, then drops the connection. Returns `true`
     /// if the device was connected.
     pub fn silence_connection(&self, id: &DeviceId, lasting: Duration) -> bool {
-        self.sessions.silence(id, lasting)
+        self.sessions.silence(&Owner::device(id), lasting)
     }
 
     /// Expires the device's token: the connection ends, and for a minute only a newer token
     /// is accepted. Returns `true` if the device was connected.
     pub fn expire_token(&self, id: &DeviceId) -> bool {
-        self.sessions.expire_token(id)
+        self.sessions.expire_token(&Owner::device(id))
     }
 
     /// Simulates a restart: ends every connection, refuses new ones for `down`, and loses
@@ -346,12 +355,12 @@ impl Hub {
     /// Returns `true` if the device is connected.
     #[must_use]
     pub fn is_connected(&self, id: &DeviceId) -> bool {
-        self.sessions.is_connected(id)
+        self.sessions.is_connected(&Owner::device(id))
     }
 
     /// Waits until the device is connected and subscribed to methods.
     pub async fn connected(&self, id: &DeviceId) {
-        self.sessions.ready(id).await;
+        self.sessions.ready(&Owner::device(id)).await;
     }
 
     /// Returns a receiver of all further device-to-cloud messages. A slow receiver loses the

@@ -195,12 +195,14 @@ enum Answer<M, R> {
     OfRouter(R),
 }
 
-/// Returns `true` if a host name for these clients has a path: devices connect by WebSocket, and
-/// services use all other paths.
+/// Returns `true` if a host name for these clients has a path: devices connect by WebSocket or use
+/// the paths of messages, and services use all paths but that of WebSocket.
 fn is_served(clients: Clients, path: &str) -> bool {
     match clients {
         Clients::All => true,
-        Clients::Devices => path == WEBSOCKET_PATH,
+        Clients::Devices => {
+            path == WEBSOCKET_PATH || path.starts_with("/devices/") && path.contains("/messages/")
+        }
         Clients::Services => path != WEBSOCKET_PATH,
     }
 }

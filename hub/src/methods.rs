@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use protocol::error::{ErrorCode, HubError};
-use protocol::id::{DeviceId, RequestId};
+use protocol::id::RequestId;
 use protocol::method::{MethodRequest, MethodResult};
 use protocol::topic::HubTopic;
 use serde_json::json;
@@ -25,6 +25,7 @@ use crate::events::{EventData, EventKind, data};
 use crate::faults::{Faults, Step};
 use crate::mqtt::Outbound;
 use crate::sessions::{MethodLink, MethodRoute, Sessions};
+use crate::state::Owner;
 pub(crate) use handshake::DeviceStep;
 use handshake::Handshakes;
 pub(crate) use outcome::{MethodOutcome, method_outcome};
@@ -37,7 +38,7 @@ const MAX_IN_FLIGHT: usize = 20_000;
 pub(crate) struct Methods {
     sessions: Arc<Sessions>,
     faults: Arc<Faults>,
-    pending: Mutex<HashMap<DeviceId, PendingAnswers>>,
+    pending: Mutex<HashMap<Owner, PendingAnswers>>,
     next_rid: AtomicU64,
     /// The methods in flight of devices with MQTT 5.
     handshakes: Handshakes,
@@ -62,15 +63,19 @@ impl Methods {
 
     /// Calls a method. Waits for the device to subscribe until the request's connect
     /// timeout, then for the answer until its response timeout.
-    pub(crate) async fn invoke(&self, id: &DeviceId, request: &MethodRequest) -> MethodOutcome {
+    pub(crate) async fn invoke(&self, id: &Owner, request: &MethodRequest) -> MethodOutcome {
         let started = Instant::now();
         let outcome = self.call(id, request).await;
         let events = self.sessions.events();
-        events.publish(EventKind::Method, id, || event(request, &outcome, started.elapsed()));
+        events.publish(EventKind::Method, &id.device, || {
+            let mut event = event(request, &outcome, started.elapsed());
+            id.add_module(&mut event);
+            event
+        });
         outcome
     }
 
-    async fn call(&self, id: &DeviceId, request: &MethodRequest) -> MethodOutcome {
+    async fn call(&self, id: &Owner, request: &MethodRequest) -> MethodOutcome {
         let deadline = Instant::now() + request.connect_timeout;
         let link = match self.route(id, deadline).await {
             Some(link) if link.in_flight.is_some() => {
@@ -94,7 +99,7 @@ impl Methods {
     }
 
     /// Waits until `deadline` for the device to be ready for methods.
-    async fn route(&self, id: &DeviceId, deadline: Instant) -> Option<MethodLink> {
+    async fn route(&self, id: &Owner, deadline: Instant) -> Option<MethodLink> {
         loop {
             let mut ready = match self.sessions.method_route(id) {
                 MethodRoute::Ready(link) => return Some(link),
@@ -110,8 +115,8 @@ impl Methods {
     ///
     /// Takes the link by value to drop it before the wait for the answer, since an ending
     /// session waits for its outlets.
-    async fn send(&self, id: &DeviceId, link: MethodLink, step: Step, packet: bytes::Bytes) {
-        let handling = self.faults.handling(step, Some(id));
+    async fn send(&self, id: &Owner, link: MethodLink, step: Step, packet: bytes::Bytes) {
+        let handling = self.faults.handling(step, Some(&id.device));
         let _ = link.outlet.send(packet, handling).await;
         if handling.drops_connection() {
             self.sessions.drop_session(id, link.serial);
@@ -121,7 +126,7 @@ impl Methods {
     /// Registers a call under a new request id.
     fn register(
         &self,
-        id: &DeviceId,
+        id: &Owner,
     ) -> Result<(PendingCall<'_>, oneshot::Receiver<MethodOutcome>), HubError> {
         let number = self.next_rid.fetch_add(1, Ordering::Relaxed);
         let rid: RequestId = number.to_string().parse().expect("digits are a request id");
@@ -133,18 +138,18 @@ impl Methods {
             return Err(HubError::new(ErrorCode::DeviceMaximumInflightMethodExceeded, text));
         }
         answers.insert(rid.clone(), sender);
-        Ok((PendingCall { methods: self, device: id.clone(), rid }, answer))
+        Ok((PendingCall { methods: self, owner: id.clone(), rid }, answer))
     }
 
     /// Passes an answer to its pending call. Drops the answer if there is none.
-    pub(crate) fn answer(&self, id: &DeviceId, rid: &RequestId, outcome: MethodOutcome) {
+    pub(crate) fn answer(&self, id: &Owner, rid: &RequestId, outcome: MethodOutcome) {
         if let Some(waiting) = self.take(id, rid) {
             // The send fails if the caller has just given up.
             let _ = waiting.send(outcome);
         }
     }
 
-    fn take(&self, id: &DeviceId, rid: &RequestId) -> Option<oneshot::Sender<MethodOutcome>> {
+    fn take(&self, id: &Owner, rid: &RequestId) -> Option<oneshot::Sender<MethodOutcome>> {
         let mut pending = self.pending.lock();
         let answers = pending.get_mut(id)?;
         let taken = answers.remove(rid);
@@ -158,13 +163,13 @@ impl Methods {
 /// Registration of a pending call, which is removed when dropped.
 struct PendingCall<'a> {
     methods: &'a Methods,
-    device: DeviceId,
+    owner: Owner,
     rid: RequestId,
 }
 
 impl Drop for PendingCall<'_> {
     fn drop(&mut self) {
-        self.methods.take(&self.device, &self.rid);
+        self.methods.take(&self.owner, &self.rid);
     }
 }
 

@@ -187,7 +187,7 @@ async fn authorize(Extract(rest): Extract<Rest>, request: Request, next: Next) -
 /// the token: devices have no token for the REST API, so `Unauthorized` would be misleading.
 fn permitted(state: &State, request: &Request) -> Result<(), ApiError> {
     if let Some(api) = path::api_for_devices(request.method(), request.uri().path()) {
-        let message = format!("this hub does not support {api}; devices connect by MQTT");
+        let message = format!("this hub does not support {api}");
         return Err(ApiError::with_status(StatusCode::NOT_FOUND, &message));
     }
     check(state, request).map_err(|reason| {

@@ -19,7 +19,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use program::chain;
-use protocol::id::DeviceId;
 use protocol::mqtt5::{CustomTopic, ReasonCode};
 use protocol::topic::Filter;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -38,7 +37,7 @@ use crate::mqtt5::LEVEL;
 use crate::peer::Peer;
 use crate::provisioning::Provisioning;
 use crate::sessions::{Ending, Outlet, Sessions, Tap};
-use crate::state::State;
+use crate::state::{Owner, State};
 use crate::telemetry::{Sender, TelemetryMessage};
 use outbox::Outbox;
 use packets::{Ends, Packets};
@@ -64,7 +63,7 @@ pub(crate) struct SessionContext {
 
 impl SessionContext {
     /// Publishes a device-to-cloud message to all listeners.
-    fn publish(&self, message: TelemetryMessage) {
+    pub(crate) fn publish(&self, message: TelemetryMessage) {
         self.state.events().publish(EventKind::Telemetry, &message.device, || message.to_event());
         // Fails if there is no receiver.
         let _ = self.telemetry.send(message);
@@ -162,7 +161,7 @@ where
 /// A session after its CONNACK.
 struct Session {
     context: SessionContext,
-    device: DeviceId,
+    owner: Owner,
     sender: Sender,
     serial: u64,
     /// Maximum time between two packets of the device.
@@ -212,7 +211,7 @@ impl Session {
             // Everything but cloud-to-device messages is published at QoS 0. A needless PUBACK
             // is harmless.
             Inbound::PubAck(id) => {
-                self.context.cloud_to_device.acknowledged(&self.device, self.serial, id);
+                self.context.cloud_to_device.acknowledged(&self.owner.device, self.serial, id);
                 Ok(())
             }
             Inbound::Subscribe { id, filters } => {
@@ -224,7 +223,9 @@ impl Session {
                 // Announcing the filters allows methods, which must follow the SUBACK.
                 self.send_at(Step::Subscribe, &Outbound::SubAck { id, codes: &codes }).await?;
                 self.announce_filters();
-                self.context.credentials.subscribed(&self.device);
+                if self.owner.module.is_none() {
+                    self.context.credentials.subscribed(&self.owner.device);
+                }
                 Ok(())
             }
             Inbound::Unsubscribe { id, filters } => {
@@ -248,8 +249,11 @@ impl Session {
     /// session, as in IoT Hub.
     fn subscribe(&mut self, text: &str, qos: u8) -> Result<u8, SessionEnd> {
         let permitted = |filter: &Filter| match filter {
-            Filter::CloudToDevice { device } | Filter::ModuleInputs { device, .. } => {
-                *device == self.device
+            Filter::CloudToDevice { device } => {
+                *device == self.owner.device && self.owner.module.is_none()
+            }
+            Filter::ModuleInputs { device, module } => {
+                *device == self.owner.device && self.owner.module.as_ref() == Some(module)
             }
             _ => true,
         };
@@ -266,20 +270,20 @@ impl Session {
 
     fn announce_filters(&self) {
         let filters = self.filters.iter().map(|(filter, _)| filter.clone()).collect();
-        self.context.sessions.subscribed(&self.device, self.serial, filters);
+        self.context.sessions.subscribed(&self.owner, self.serial, filters);
     }
 
     async fn persist_filters(&self) {
         if self.clean {
             return;
         }
-        let (device, filters) = (self.device.clone(), self.filters.clone());
-        on_disk(&self.context.state, move |state| state.set_subscriptions(&device, &filters)).await;
+        let (owner, filters) = (self.owner.clone(), self.filters.clone());
+        on_disk(&self.context.state, move |state| state.set_subscriptions(&owner, &filters)).await;
     }
 
     /// Returns the handling of a packet at this step, which a fault can change.
     fn handling(&self, step: Step) -> Handling {
-        self.context.faults.handling(step, Some(&self.device))
+        self.context.faults.handling(step, Some(&self.owner.device))
     }
 
     /// Sends a packet with the handling of this step.
@@ -299,17 +303,17 @@ impl Session {
         if let Some(will) = self.will.take() {
             self.publish_will(will);
         }
-        self.context.cloud_to_device.detach(&self.device, self.serial);
-        let current = self.context.sessions.close(&self.device, self.serial);
-        if current || !self.context.sessions.is_connected(&self.device) {
-            self.context.state.set_connected(&self.device, false);
+        self.context.cloud_to_device.detach(&self.owner.device, self.serial);
+        let current = self.context.sessions.close(&self.owner, self.serial);
+        if current || !self.context.sessions.is_connected(&self.owner) {
+            self.context.state.set_connected(&self.owner, false);
         }
-        info!(device = %self.device, reason = %chain(end), "device disconnected");
+        info!(device = %self.owner, reason = %chain(end), "device disconnected");
     }
 }
 
 /// Runs `work` on a blocking thread if it can wait for the disk.
-async fn on_disk<T: Send + 'static>(
+pub(crate) async fn on_disk<T: Send + 'static>(
     state: &Arc<State>,
     work: impl FnOnce(&State) -> T + Send + 'static,
 ) -> T {

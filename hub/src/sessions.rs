@@ -31,6 +31,7 @@ use tracing::warn;
 use crate::events::Events;
 use crate::faults::{ConnectionFate, Faults, Forget, Handling, Step};
 use crate::mqtt::Outbound;
+use crate::state::Owner;
 pub(crate) use in_flight::InFlight;
 use mqtt5::KeptSession;
 pub(crate) use mqtt5::{MAX_SESSION_EXPIRY, Mqtt5Wire};
@@ -48,9 +49,9 @@ const MAX_CONNECTS: usize = 5;
 /// one.
 const CONNECT_WINDOW: Duration = Duration::from_secs(1);
 
-/// The sessions of all devices that have connected or were called since the hub started.
+/// The sessions of all devices and modules that have connected since the start of the hub.
 pub(crate) struct Sessions {
-    devices: Mutex<HashMap<DeviceId, DeviceSlot>>,
+    devices: Mutex<HashMap<Owner, DeviceSlot>>,
     next_serial: AtomicU64,
     faults: Arc<Faults>,
     events: Arc<Events>,
@@ -130,7 +131,7 @@ impl Sessions {
     /// Counts a connection of the device and returns the pause before its CONNACK. A device
     /// that reconnects too often is slowed down rather than refused, since some clients never
     /// retry after a refusal.
-    pub(crate) fn connect_pause(&self, id: &DeviceId) -> Duration {
+    pub(crate) fn connect_pause(&self, id: &Owner) -> Duration {
         self.with(id, |device| {
             let now = Instant::now();
             device.connects.retain(|at| now.duration_since(*at) < CONNECT_WINDOW);
@@ -142,7 +143,7 @@ impl Sessions {
     /// Registers a session and ends the previous session of the device.
     pub(crate) fn open(
         &self,
-        id: &DeviceId,
+        id: &Owner,
         outlet: Outlet,
         wire: SessionWire,
         expiry_unix: u64,
@@ -161,7 +162,7 @@ impl Sessions {
     }
 
     /// Replaces the subscriptions of a session.
-    pub(crate) fn subscribed(&self, id: &DeviceId, serial: u64, filters: Vec<Filter>) {
+    pub(crate) fn subscribed(&self, id: &Owner, serial: u64, filters: Vec<Filter>) {
         self.with(id, |device| {
             if let Some(live) = device.session(serial) {
                 live.wire = SessionWire::Classic(filters);
@@ -171,7 +172,7 @@ impl Sessions {
     }
 
     /// Removes a session. Returns `true` if it was the device's current session.
-    pub(crate) fn close(&self, id: &DeviceId, serial: u64) -> bool {
+    pub(crate) fn close(&self, id: &Owner, serial: u64) -> bool {
         self.with(id, |device| {
             let current = device.has_session(serial);
             if current {
@@ -182,12 +183,19 @@ impl Sessions {
     }
 
     /// Ends the device's session. Returns `true` if the device was connected.
-    pub(crate) fn end(&self, id: &DeviceId, ending: Ending) -> bool {
+    pub(crate) fn end(&self, id: &Owner, ending: Ending) -> bool {
         self.with(id, |device| device.end(ending))
     }
 
+    /// Ends the sessions of a device and of its modules.
+    pub(crate) fn end_device(&self, id: &DeviceId, ending: Ending) {
+        let mut devices = self.devices.lock();
+        let own = devices.iter_mut().filter(|(owner, _)| owner.device == *id);
+        own.for_each(|(_, slot)| _ = slot.end(ending));
+    }
+
     /// Drops a session if it is the device's current one.
-    pub(crate) fn drop_session(&self, id: &DeviceId, serial: u64) {
+    pub(crate) fn drop_session(&self, id: &Owner, serial: u64) {
         self.with(id, |device| {
             if device.has_session(serial) {
                 device.end(Ending::Dropped);
@@ -197,7 +205,7 @@ impl Sessions {
 
     /// Silences the device's connection for this time. Returns `true` if the device was
     /// connected.
-    pub(crate) fn silence(&self, id: &DeviceId, lasting: Duration) -> bool {
+    pub(crate) fn silence(&self, id: &Owner, lasting: Duration) -> bool {
         self.with(id, |device| {
             let Some(live) = &device.live else { return false };
             live.outlet.silence_if(ConnectionFate::Silenced(lasting));
@@ -207,10 +215,10 @@ impl Sessions {
 
     /// Ends the device's session and refuses its token and all older ones. Returns `true` if
     /// the device was connected.
-    pub(crate) fn expire_token(&self, id: &DeviceId) -> bool {
+    pub(crate) fn expire_token(&self, id: &Owner) -> bool {
         self.with(id, |device| {
             let Some(live) = &device.live else { return false };
-            self.faults.expire(id, live.expiry_unix);
+            self.faults.expire(&id.device, live.expiry_unix);
             device.end(Ending::Expired)
         })
     }
@@ -235,19 +243,19 @@ impl Sessions {
     }
 
     /// Returns `true` if the device has a session.
-    pub(crate) fn is_connected(&self, id: &DeviceId) -> bool {
+    pub(crate) fn is_connected(&self, id: &Owner) -> bool {
         self.devices.lock().get(id).is_some_and(|device| device.live.is_some())
     }
 
     /// Waits until the device is connected and subscribed to methods.
-    pub(crate) async fn ready(&self, id: &DeviceId) {
+    pub(crate) async fn ready(&self, id: &Owner) {
         let mut ready = self.with(id, |device| device.ready.subscribe());
         // Cannot fail: slots are never removed, and each holds its sender.
         let _ = ready.wait_for(|ready| *ready).await;
     }
 
     /// Waits until a session is no longer the device's current one.
-    pub(crate) async fn replaced(&self, id: &DeviceId, serial: u64) {
+    pub(crate) async fn replaced(&self, id: &Owner, serial: u64) {
         let mut ready = self.with(id, |device| device.ready.subscribe());
         // A change cannot be missed, since the receiver is older than the check.
         while self.with(id, |device| device.has_session(serial)) {
@@ -258,7 +266,7 @@ impl Sessions {
     }
 
     /// Returns the availability of the device for methods.
-    pub(crate) fn method_route(&self, id: &DeviceId) -> MethodRoute {
+    pub(crate) fn method_route(&self, id: &Owner) -> MethodRoute {
         self.with(id, |device| match &device.live {
             Some(live) if live.accepts_methods() => MethodRoute::Ready(MethodLink {
                 outlet: live.outlet.clone(),
@@ -270,11 +278,11 @@ impl Sessions {
     }
 
     /// Sends a change of desired properties to the device if it has subscribed to them.
-    pub(crate) fn push_desired(&self, id: &DeviceId, patch: &DesiredPatch) {
+    pub(crate) fn push_desired(&self, id: &Owner, patch: &DesiredPatch) {
         self.with(id, |device| {
             let Some(live) = &device.live else { return };
-            let Some(packet) = live.wire.desired(id, patch) else { return };
-            let handling = self.faults.handling(Step::Desired, Some(id));
+            let Some(packet) = live.wire.desired(&id.device, patch) else { return };
+            let handling = self.faults.handling(Step::Desired, Some(&id.device));
             device.send_later(id, packet, handling);
         });
     }
@@ -284,7 +292,7 @@ impl Sessions {
     /// of `handling`.
     pub(crate) fn publish(
         &self,
-        id: &DeviceId,
+        id: &Owner,
         topic: &HubTopic,
         body: &[u8],
         handling: Handling,
@@ -299,7 +307,7 @@ impl Sessions {
         })
     }
 
-    fn with<T>(&self, id: &DeviceId, work: impl FnOnce(&mut DeviceSlot) -> T) -> T {
+    fn with<T>(&self, id: &Owner, work: impl FnOnce(&mut DeviceSlot) -> T) -> T {
         let mut devices = self.devices.lock();
         match devices.get_mut(id) {
             Some(device) => work(device),
@@ -331,7 +339,7 @@ impl DeviceSlot {
     }
 
     /// Queues a packet after the delay of its handling.
-    fn send_later(&mut self, id: &DeviceId, packet: Bytes, handling: Handling) {
+    fn send_later(&mut self, id: &Owner, packet: Bytes, handling: Handling) {
         let Some(live) = self.live.as_ref().filter(|_| !handling.delay.is_zero()) else {
             self.send(id, &packet, handling);
             return;
@@ -343,7 +351,7 @@ impl DeviceSlot {
 
     /// Queues a packet, and ends the session if its queue is full or the handling requires it.
     /// Returns `false` if the packet is not queued.
-    fn send(&mut self, id: &DeviceId, packet: &Bytes, handling: Handling) -> bool {
+    fn send(&mut self, id: &Owner, packet: &Bytes, handling: Handling) -> bool {
         let Some(live) = &self.live else { return false };
         let queued = live.outlet.try_send(packet, handling).is_ok();
         if !queued {

@@ -10,6 +10,12 @@ pub(crate) fn now_ms() -> u64 {
     u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default()
 }
 
+/// Returns a time in Unix milliseconds in the format of IoT Hub.
+pub(crate) fn timestamp(ms: u64) -> String {
+    let time = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    format!("{:.7}", time.unwrap_or(jiff::Timestamp::MAX))
+}
+
 /// Returns the current time in Unix seconds.
 pub(crate) fn now_unix() -> u64 {
     u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default()

@@ -44,7 +44,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 use protocol::error::{ErrorCode, HubError};
 use protocol::host_name::HostName;
-use protocol::id::DeviceId;
 use protocol::sas::Key;
 use protocol::topic::Filter;
 use serde_json::json;
@@ -176,10 +175,10 @@ impl State {
         registry.range((from, Bound::Unbounded)).map(|(_, entity)| Arc::clone(entity)).collect()
     }
 
-    /// Records that a device has connected or disconnected.
-    pub(crate) fn set_connected(&self, id: &DeviceId, connected: bool) {
+    /// Records that a device or module has connected or disconnected.
+    pub(crate) fn set_connected(&self, owner: &Owner, connected: bool) {
         let now = now();
-        let recorded = self.change(&Owner::device(id), |entity| {
+        let recorded = self.change(owner, |entity| {
             entity.presence.connected = connected;
             entity.presence.changed = Some(now.clone());
             entity.presence.last_activity = Some(now);
@@ -191,14 +190,14 @@ impl State {
         let _ = recorded;
     }
 
-    /// Returns the persisted subscriptions of a device.
-    pub(crate) fn subscriptions(&self, id: &DeviceId) -> Vec<(Filter, u8)> {
-        self.get(&Owner::device(id)).map(|entity| entity.subscriptions.clone()).unwrap_or_default()
+    /// Returns the persisted subscriptions of a device or module.
+    pub(crate) fn subscriptions(&self, owner: &Owner) -> Vec<(Filter, u8)> {
+        self.get(owner).map(|entity| entity.subscriptions.clone()).unwrap_or_default()
     }
 
-    /// Persists the subscriptions of a device.
-    pub(crate) fn set_subscriptions(&self, id: &DeviceId, subscriptions: &[(Filter, u8)]) {
-        let persisted = self.change(&Owner::device(id), |entity| {
+    /// Persists the subscriptions of a device or module.
+    pub(crate) fn set_subscriptions(&self, owner: &Owner, subscriptions: &[(Filter, u8)]) {
+        let persisted = self.change(owner, |entity| {
             if entity.subscriptions == subscriptions {
                 return Ok(((), &[]));
             }

@@ -41,9 +41,8 @@ impl TwinWriter {
     ) -> Result<Arc<Entity>, HubError> {
         let _guard = self.locks[self.lock_of(owner)].lock();
         let (entity, patch) = self.state.write_twin(owner, write, change, if_match)?;
-        // Modules cannot connect to this hub.
-        if let (Some(patch), None) = (patch, &owner.module) {
-            self.sessions.push_desired(&owner.device, &patch);
+        if let Some(patch) = patch {
+            self.sessions.push_desired(owner, &patch);
         }
         Ok(entity)
     }
@@ -69,9 +68,7 @@ impl TwinWriter {
                 Ok(Some((patch, queued))) => {
                     changed += 1;
                     last = Some(queued);
-                    if let (Some(patch), None) = (patch, &owner.module) {
-                        notifications.push((owner.device, patch));
-                    }
+                    notifications.extend(patch.map(|patch| (owner, patch)));
                 }
                 Ok(None) => {}
                 // The device was deleted in the meantime.
@@ -83,8 +80,8 @@ impl TwinWriter {
             warn!(reason = error.message, "configurations not applied");
             return 0;
         }
-        for (device, patch) in notifications {
-            self.sessions.push_desired(&device, &patch);
+        for (owner, patch) in notifications {
+            self.sessions.push_desired(&owner, &patch);
         }
         changed
     }

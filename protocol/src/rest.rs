@@ -54,6 +54,15 @@ pub const COMMANDS: &str = "/devices/{device}/commands";
 pub const DEVICE_BOUND: &str = "/messages/devicebound";
 /// The path of a device's cloud-to-device messages: a service sends them with POST.
 pub const DEVICE_MESSAGES: &str = "/devices/{device}/messages/devicebound";
+/// The path of a cloud-to-device message that a device has received: DELETE completes it, or
+/// rejects it with the query `reject`.
+pub const DEVICE_MESSAGE: &str = "/devices/{device}/messages/devicebound/{lock}";
+/// The path that returns a received cloud-to-device message to the queue: POST.
+pub const DEVICE_MESSAGE_ABANDON: &str = "/devices/{device}/messages/devicebound/{lock}/abandon";
+/// The path of a device's telemetry: POST.
+pub const DEVICE_EVENTS: &str = "/devices/{device}/messages/events";
+/// The path of a module's telemetry: POST.
+pub const MODULE_EVENTS: &str = "/devices/{device}/modules/{module}/messages/events";
 /// The path of the feedback to cloud-to-device messages: GET.
 pub const FEEDBACK: &str = "/messages/servicebound/feedback";
 /// The path of feedback that a service has received: DELETE completes it.

@@ -6,14 +6,15 @@ lost connection prove that the hub has kept the subscriptions.
 
 import asyncio
 
-from azure.iot.device.aio import IoTHubDeviceClient
+from azure.iot.device.aio import IoTHubDeviceClient, IoTHubModuleClient
 
 import plain_device
 from lines import commands, say
 
 
 async def main():
-    client = plain_device.create(IoTHubDeviceClient)
+    is_module = "ModuleId=" in plain_device.CONNECTION_STRING
+    client = plain_device.create(IoTHubModuleClient if is_module else IoTHubDeviceClient)
 
     async def on_method(request):
         say("method", name=request.name, payload=request.payload)

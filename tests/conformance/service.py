@@ -30,6 +30,15 @@ def invoke(device, method, **options):
     return hub.invoke_device_method(device, CloudToDeviceMethod(method_name=method, **options)).as_dict()
 
 
+def invoke_module(device, module, method, **options):
+    request = CloudToDeviceMethod(method_name=method, **options)
+    return hub.invoke_device_module_method(device, module, request).as_dict()
+
+
+def update_module_twin(device, module, desired):
+    return hub.update_module_twin(device, module, twin(None, desired), "*").as_dict()
+
+
 def get_twin(device):
     return hub.get_twin(device).as_dict()
 
@@ -134,7 +143,7 @@ def cancel_job(id):
 
 
 CALLS = [
-    invoke, get_twin, update_twin, replace_twin, query,
+    invoke, invoke_module, update_module_twin, get_twin, update_twin, replace_twin, query,
     create_device, get_device, get_devices, update_device, delete_device,
     create_configuration, update_configuration, get_configuration, get_configurations,
     delete_configuration, test_queries, create_twin_job, create_method_job, get_job, cancel_job,

@@ -159,3 +159,36 @@ async fn feedback_is_received_again_until_it_is_completed() {
     advance(LOCK_TIME).await;
     assert!(feedback.receive().is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_a_request_has_locked_is_completed_rejected_or_abandoned() {
+    let rig = Rig::new();
+    let receive = || rig.messages.receive(&rig.device, LOCK_TIME, now_ms()).unwrap();
+    let settle = |lock: &str, how| rig.messages.settle(&rig.device, lock, how);
+    rig.send(&[("$.mid", "m1"), ("iothub-ack", "full")]).unwrap();
+    let (lock, message) = receive().unwrap();
+    assert_eq!(message.deliveries, 0);
+    assert!(receive().is_none(), "the message is locked");
+    rig.attach(SERIAL, false);
+    assert!(rig.take(SERIAL).is_none(), "for sessions too");
+    settle(&lock, Settlement::Abandon).unwrap();
+    assert_eq!(
+        settle(&lock, Settlement::Complete).unwrap_err().code,
+        ErrorCode::DeviceMessageLockLost
+    );
+    let (lock, message) = receive().unwrap();
+    assert_eq!(message.deliveries, 1);
+    settle(&lock, Settlement::Reject).unwrap();
+    assert_eq!(rig.outcomes(), [Outcome::Rejected]);
+
+    rig.send(&[("iothub-ack", "full")]).unwrap();
+    let (lock, _) = receive().unwrap();
+    advance(LOCK_TIME).await;
+    assert!(settle(&lock, Settlement::Complete).is_err(), "the lock has ended");
+    for _ in 0..10 {
+        let (lock, _) = receive().unwrap();
+        settle(&lock, Settlement::Abandon).unwrap();
+    }
+    assert!(receive().is_none());
+    assert_eq!(rig.outcomes(), [Outcome::DeliveryCountExceeded]);
+}

@@ -56,7 +56,8 @@ impl Rig {
         let (queue, packets) = mpsc::channel(8);
         let outlet = Outlet::new(queue, watch::Sender::new(None));
         let filters = vec![protocol::topic::Filter::CredentialAnswers];
-        let session = self.sessions.open(&device(), outlet, SessionWire::Classic(filters), 0);
+        let session =
+            self.sessions.open(&Owner::device(&device()), outlet, SessionWire::Classic(filters), 0);
         self.credentials.subscribed(&device());
         (session, packets)
     }

@@ -79,7 +79,7 @@ mod tests {
         for id in ["pump-1", "pump-2", "Pump-3", "valve"] {
             state.create_device(&id.parse().unwrap()).unwrap();
         }
-        state.set_connected(&"pump-2".parse().unwrap(), true);
+        state.set_connected(&Owner::device(&"pump-2".parse().unwrap()), true);
         state
     }
 

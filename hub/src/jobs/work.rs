@@ -38,12 +38,8 @@ impl Jobs {
         if !entity.is_enabled() {
             return Err(HubError::new(ErrorCode::DeviceNotFound, owner.device.to_string()));
         }
-        if owner.module.is_some() {
-            // Modules cannot connect to this hub.
-            return Err(not_online());
-        }
         let request = MethodRequest::from_json(method.map(Json::get).unwrap_or_default())?;
-        let outcome = self.methods.invoke(&owner.device, &request).await;
+        let outcome = self.methods.invoke(owner, &request).await;
         outcome.map_err(|error| match error.code {
             ErrorCode::DeviceNotOnline => not_online(),
             _ => error,

@@ -22,6 +22,7 @@ use super::{MAX_IN_FLIGHT, Methods, no_answer, not_online};
 use crate::faults::Step;
 use crate::mqtt5::Mqtt5Publish;
 use crate::sessions::MethodLink;
+use crate::state::Owner;
 
 /// Minimum time for a device to answer a probe. Services send no connect timeout by default,
 /// and the .NET SDK needs at least two seconds.
@@ -63,7 +64,7 @@ impl Methods {
     /// `deadline`, but at least for [`MIN_PROBE_TIME`].
     pub(super) async fn invoke_in_steps(
         &self,
-        id: &DeviceId,
+        id: &Owner,
         request: &MethodRequest,
         deadline: Instant,
     ) -> MethodOutcome {
@@ -84,18 +85,18 @@ impl Methods {
 
     async fn attempt(
         &self,
-        id: &DeviceId,
+        id: &Owner,
         request: &MethodRequest,
         link: MethodLink,
         deadline: Instant,
     ) -> Result<Attempt, HubError> {
         let request_id = random_id()?;
-        let (_pending, mut steps) = self.handshakes.register(id, request_id)?;
+        let (_pending, mut steps) = self.handshakes.register(&id.device, request_id)?;
         let (serial, in_flight) = (link.serial, link.in_flight.clone());
         let seconds = u32::try_from(request.response_timeout.as_secs()).unwrap_or(u32::MAX);
         let probe =
             Probe { method_name: request.name.to_string(), response_timeout_seconds: seconds };
-        let message = Mqtt5Publish::to_device(id, MessageType::Probe, request_id, &probe);
+        let message = Mqtt5Publish::to_device(&id.device, MessageType::Probe, request_id, &probe);
         let left = deadline.saturating_duration_since(Instant::now());
         let probed = timeout_at(deadline, async {
             self.send_step(id, link, Step::Probe, message, left).await?;
@@ -137,7 +138,7 @@ impl Methods {
                 nanos: now.subsec_nanosecond(),
             }),
         };
-        let message = Mqtt5Publish::to_device(id, MessageType::Exec, request_id, &exec);
+        let message = Mqtt5Publish::to_device(&id.device, MessageType::Exec, request_id, &exec);
         let wait = request.response_timeout;
         let executed = timeout(wait, async {
             self.send_step(id, link, Step::Method, message, wait).await?;
@@ -166,7 +167,7 @@ impl Methods {
     /// has ended before that.
     async fn send_step(
         &self,
-        id: &DeviceId,
+        id: &Owner,
         link: MethodLink,
         step: Step,
         message: Mqtt5Publish,

@@ -27,8 +27,8 @@ impl Rig {
     }
 }
 
-fn device_id() -> DeviceId {
-    "d1".parse().unwrap()
+fn device_id() -> Owner {
+    Owner::device(&"d1".parse().unwrap())
 }
 
 fn request(response: u64, connect: u64) -> MethodRequest {

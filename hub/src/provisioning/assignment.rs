@@ -82,7 +82,7 @@ impl Provisioning {
         match existing {
             Some(_) if substatus == AssignmentSubstatus::DeviceDataReset => {
                 self.state.delete(&owner, &IfMatch::Any)?;
-                self.sessions.end(device, Ending::Revoked);
+                self.sessions.end_device(device, Ending::Revoked);
             }
             Some(entity) => {
                 if entity.identity_view()["authentication"] != authentication {

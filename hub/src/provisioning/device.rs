@@ -185,7 +185,7 @@ impl Provisioning {
         let device = device.and_then(|known| known.state.device_id.clone());
         let Some(device) = device else { return };
         match self.state.disable(&device) {
-            Ok(()) => drop(self.sessions.end(&device, Ending::Revoked)),
+            Ok(()) => self.sessions.end_device(&device, Ending::Revoked),
             Err(error) => {
                 tracing::warn!(%device, error = error.message, "fault: device not disabled");
             }

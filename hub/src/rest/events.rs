@@ -17,6 +17,7 @@ use serde_json::json;
 use super::Rest;
 use super::answer::ApiError;
 use crate::events::{EventKind, EventListener, Interest, MAX_LISTENERS, Received};
+use crate::state::Owner;
 
 /// Interval of comments on an idle stream, so that a client notices a lost connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -51,7 +52,7 @@ pub(super) async fn messages(
     Query(filter): Query<Filter>,
 ) -> Result<Response, ApiError> {
     if let Some(device) = &filter.device {
-        rest.state.device_twin(device)?;
+        rest.state.get(&Owner::device(device))?;
     }
     let interest = Interest::new(&[EventKind::Telemetry], filter.device);
     open(&rest, interest, |received| match received {

@@ -16,6 +16,7 @@ use super::answer::{ApiError, ApiResult, json};
 use super::body::JsonObject;
 use crate::faults::{CONTROL_PATH, ControlRequest, FaultJson, Faults, Step};
 use crate::sessions::Ending;
+use crate::state::Owner;
 
 /// Delay before a simulated restart, so that the response can be sent first.
 const RESTART_DELAY: Duration = Duration::from_millis(100);
@@ -48,12 +49,19 @@ pub(super) async fn set(Extract(rest): Extract<Rest>, JsonObject(body): JsonObje
         ControlRequest::Fault(fault) => {
             rest.faults.set(fault).map_err(|error| ApiError::invalid(error.to_string()))?;
         }
-        ControlRequest::Drop(id) => connected(sessions.end(&id, Ending::Dropped), id)?,
-        ControlRequest::Disconnect(id, reason) => {
-            connected(sessions.end(&id, Ending::Disconnected(reason)), id)?;
+        ControlRequest::Drop(id) => {
+            connected(sessions.end(&Owner::device(&id), Ending::Dropped), id)?;
         }
-        ControlRequest::HalfOpen(id, time) => connected(sessions.silence(&id, time), id)?,
-        ControlRequest::ExpireToken(id) => connected(sessions.expire_token(&id), id)?,
+        ControlRequest::Disconnect(id, reason) => {
+            let ended = sessions.end(&Owner::device(&id), Ending::Disconnected(reason));
+            connected(ended, id)?;
+        }
+        ControlRequest::HalfOpen(id, time) => {
+            connected(sessions.silence(&Owner::device(&id), time), id)?;
+        }
+        ControlRequest::ExpireToken(id) => {
+            connected(sessions.expire_token(&Owner::device(&id)), id)?;
+        }
         ControlRequest::Restart { down, forget } => {
             tokio::spawn(async move {
                 tokio::time::sleep(RESTART_DELAY).await;

@@ -137,8 +137,8 @@ impl Rest {
             return self.state.create(owner, request);
         }
         let entity = self.state.update(owner, request, if_match)?;
-        if !entity.is_enabled() && owner.module.is_none() {
-            self.sessions.end(&owner.device, Ending::Revoked);
+        if !entity.is_enabled() {
+            self.revoke(owner);
         }
         Ok(entity)
     }
@@ -150,9 +150,15 @@ impl Rest {
         if_match: &IfMatch,
     ) -> Result<(), HubError> {
         self.state.delete(owner, if_match)?;
-        if owner.module.is_none() {
-            self.sessions.end(&owner.device, Ending::Revoked);
-        }
+        self.revoke(owner);
         Ok(())
+    }
+
+    /// Ends the connection of a module, or those of a device and of its modules.
+    fn revoke(&self, owner: &Owner) {
+        match owner.module {
+            Some(_) => _ = self.sessions.end(owner, Ending::Revoked),
+            None => self.sessions.end_device(&owner.device, Ending::Revoked),
+        }
     }
 }

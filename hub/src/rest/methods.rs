@@ -7,6 +7,7 @@ use protocol::method::{MAX_PAYLOAD_BYTES, MethodRequest};
 use super::Rest;
 use super::answer::{ApiResult, json};
 use super::body::{Text, device, module, text};
+use crate::state::Owner;
 
 pub(super) async fn invoke(
     Extract(rest): Extract<Rest>,
@@ -19,26 +20,24 @@ pub(super) async fn invoke(
 /// Invokes the method in the body of a request on the device `id`.
 pub(super) async fn invoke_method(rest: &Rest, id: &str, request: Request) -> ApiResult {
     let body = text(request).await?;
-    let owner = device(id)?;
-    let known = rest.state.get(&owner)?;
-    if !known.is_enabled() {
-        return Err(HubError::new(ErrorCode::DeviceNotFound, owner.device.to_string()).into());
-    }
-    let request = parsed(&body)?;
-    json(&rest.methods.invoke(&owner.device, &request).await?)
+    call(rest, &device(id)?, &body).await
 }
 
-/// Responds that the module is offline if it exists, since modules cannot connect to this
-/// hub.
 pub(super) async fn invoke_module(
     Extract(rest): Extract<Rest>,
     Path((id, name)): Path<(String, String)>,
     Text(body): Text,
 ) -> ApiResult {
-    rest.state.get(&module(&id, &name)?)?;
-    parsed(&body)?;
-    let text = "Timed out waiting for device to connect.";
-    Err(HubError::new(ErrorCode::DeviceNotOnline, text).into())
+    call(&rest, &module(&id, &name)?, &body).await
+}
+
+async fn call(rest: &Rest, owner: &Owner, body: &str) -> ApiResult {
+    let known = rest.state.get(owner)?;
+    if !known.is_enabled() {
+        return Err(HubError::new(ErrorCode::DeviceNotFound, owner.device.to_string()).into());
+    }
+    let request = parsed(body)?;
+    json(&rest.methods.invoke(owner, &request).await?)
 }
 
 /// Parses an invocation, and checks the size of its payload.

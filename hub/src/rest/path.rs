@@ -30,7 +30,8 @@ pub(super) fn api_for_devices(method: &Method, path: &str) -> Option<&'static st
         {
             None
         }
-        ["devices", _, "messages" | "files", ..] => Some("HTTPS for devices"),
+        ["devices", _, "files", ..] => Some("file upload"),
+        ["devices", _, "messages", ..] => Some("this path of devices"),
         _ => None,
     }
 }

@@ -18,7 +18,7 @@ use crate::faults::{ConnectionFate, Handling, Refused, Rejection, Step};
 use crate::mqtt::{ConnAckCode, Connect, Inbound, Outbound, decode};
 use crate::sessions::{Ending, OpenedSession, Outlet, SessionWire, Tap};
 use crate::stamps::now_unix;
-use crate::state::{DeviceCredentials, DeviceGrant, DeviceRefusal};
+use crate::state::{DeviceCredentials, DeviceGrant, DeviceRefusal, Owner};
 use crate::telemetry::Sender;
 
 /// Waits for the CONNECT.
@@ -52,24 +52,24 @@ pub(super) async fn accept(
             return Err(SessionEnd::Refused(format!("client id `{client}`: {reason}")));
         }
     };
-    let tap = Tap::new(context.state.events(), &grant.device);
+    let tap = Tap::new(context.state.events(), &grant.owner);
     tap.connecting(&connect);
     let outlet = outlet.of(tap.clone());
-    let handling = context.faults.handling(Step::Connect, Some(&grant.device));
+    let handling = context.faults.handling(Step::Connect, Some(&grant.owner.device));
     apply_fault(&outlet, handling).await?;
-    let pause = context.sessions.connect_pause(&grant.device);
+    let pause = context.sessions.connect_pause(&grant.owner);
     if !pause.is_zero() {
-        warn!(device = %grant.device, ?pause, "device slowed down: it reconnects too often");
+        warn!(device = %grant.owner, ?pause, "device slowed down: it reconnects too often");
         tokio::time::sleep(pause).await;
     }
     let clean = connect.clean_session;
-    let device = grant.device.clone();
+    let owner = grant.owner.clone();
     let filters = on_disk(&context.state, move |state| {
         if clean {
-            state.set_subscriptions(&device, &[]);
+            state.set_subscriptions(&owner, &[]);
         }
-        state.set_connected(&device, true);
-        state.subscriptions(&device)
+        state.set_connected(&owner, true);
+        state.subscriptions(&owner)
     })
     .await;
     let code = ConnAckCode::Accepted;
@@ -82,25 +82,27 @@ pub(super) async fn accept(
     }
     let live = filters.iter().map(|(filter, _)| filter.clone()).collect();
     let OpenedSession { serial, ended } = context.sessions.open(
-        &grant.device,
+        &grant.owner,
         outlet.clone(),
         SessionWire::Classic(live),
         grant.expires_unix.unwrap_or(0),
     );
-    context.credentials.subscribed(&grant.device);
-    context.cloud_to_device.attach(&grant.device, serial, clean);
-    info!(device = %grant.device, clean, subscriptions = filters.len(), "device connected");
+    if grant.owner.module.is_none() {
+        context.credentials.subscribed(&grant.owner.device);
+        context.cloud_to_device.attach(&grant.owner.device, serial, clean);
+    }
+    info!(device = %grant.owner, clean, subscriptions = filters.len(), "device connected");
     let session = Session {
         has_credentials: grant.has_credentials,
         max_idle: max_idle(connect.keep_alive_seconds),
         expires: expiry(&grant, context.token_grace),
         context: context.clone(),
         sender: Sender {
-            device: grant.device.clone(),
+            owner: grant.owner.clone(),
             generation: grant.generation,
             model_id: grant.model_id,
         },
-        device: grant.device,
+        owner: grant.owner,
         serial,
         clean,
         filters,
@@ -157,8 +159,9 @@ async fn authenticate(
     if user.client_id() != connect.client_id {
         return Err(refused(format!("the user name is that of `{}`", user.client_id())));
     }
+    let owner = Owner { device: user.device.clone(), module: user.module.clone() };
     if let Some(will) = &connect.will
-        && own_telemetry(&will.topic, &user.device).is_none()
+        && own_telemetry(&will.topic, &owner).is_none()
     {
         let topic = json::readable(&will.topic);
         return Err(refused(format!(
@@ -178,7 +181,7 @@ async fn authenticate(
         DeviceRefusal::Unavailable(reason) => (ConnAckCode::ServerUnavailable, reason),
     })?;
     if let Some(expiry) = grant.expires_unix
-        && context.faults.has_expired(&grant.device, expiry)
+        && context.faults.has_expired(&grant.owner.device, expiry)
     {
         return Err(refused("a fault expired the token".into()));
     }

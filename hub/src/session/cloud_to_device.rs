@@ -28,7 +28,7 @@ impl Session {
             let delivery = tokio::select! {
                 biased;
                 packet = packets.next_before(ends, left, decode) => return packet,
-                delivery = messages.next(&self.device, self.serial), if !self.outlet.is_silent() => {
+                delivery = messages.next(&self.owner.device, self.serial), if !self.outlet.is_silent() => {
                     delivery
                 }
             };
@@ -46,12 +46,12 @@ impl Session {
     /// Sends a cloud-to-device message. At QoS 0, this completes it.
     async fn deliver(&self, delivery: &Delivery) -> Result<(), SessionEnd> {
         let Delivery { message, packet, is_duplicate } = delivery;
-        let (device, properties) = (self.device.clone(), message.properties.clone());
+        let (device, properties) = (self.owner.device.clone(), message.properties.clone());
         let topic = &HubTopic::CloudToDevice { device, properties }.to_string();
         let payload = &message.body;
         if self.message_qos() == Some(0) {
             self.send_at(Step::CloudToDevice, &Outbound::Publish { topic, payload }).await?;
-            self.context.cloud_to_device.acknowledged(&self.device, self.serial, *packet);
+            self.context.cloud_to_device.acknowledged(&self.owner.device, self.serial, *packet);
             return Ok(());
         }
         let (id, duplicate) = (*packet, *is_duplicate);

@@ -28,13 +28,13 @@ impl Session {
         if !self.filters.iter().any(|(filter, _)| *filter == Filter::CredentialAnswers) {
             return Ok(());
         }
-        let device = self.device.clone();
+        let device = self.owner.device.clone();
         let has_authority =
             on_disk(&self.context.state, move |state| state.signs_in_by_authority(&device)).await;
         let handling = self.handling(Step::CertificateRequest);
         let credentials = &self.context.credentials;
         let accepted = credentials.accept(
-            &self.device,
+            &self.owner.device,
             has_authority,
             &rid,
             &message.payload,
@@ -52,7 +52,7 @@ impl Session {
         let packet = Outbound::Publish { topic: &topic, payload: &body };
         let sent = self.send(&packet, handling).await;
         if let Ok(accepted) = accepted {
-            let (credentials, device) = (Arc::clone(credentials), self.device.clone());
+            let (credentials, device) = (Arc::clone(credentials), self.owner.device.clone());
             tokio::spawn(async move { credentials.finish(device, accepted).await });
         }
         sent

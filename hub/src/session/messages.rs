@@ -7,7 +7,7 @@ use std::time::Duration;
 use ::json;
 use program::chain;
 use protocol::error::{ErrorCode, HubError};
-use protocol::id::{DeviceId, RequestId};
+use protocol::id::RequestId;
 use protocol::properties::MessageProperties;
 use protocol::topic::{DeviceTopic, Filter, HubTopic, MAX_MESSAGE_BYTES};
 use serde_json::{Map, Value, json};
@@ -18,6 +18,7 @@ use crate::faults::{Handling, Injection, Step};
 use crate::methods::method_outcome;
 use crate::mqtt::{Outbound, Publish, Will};
 use crate::stamps::{now, tracking_id};
+use crate::state::Owner;
 use crate::telemetry::TelemetryMessage;
 
 /// Delay of the answer to a failed twin request, because some clients repeat the request
@@ -37,7 +38,7 @@ impl Session {
                 let outcome = method_outcome(status, &message.payload);
                 let handling = self.handling(Step::Answer);
                 if faulty::receive(&self.outlet, handling).await? {
-                    self.context.methods.answer(&self.device, &rid, outcome);
+                    self.context.methods.answer(&self.owner, &rid, outcome);
                 }
                 acknowledged(handling)
             }
@@ -49,8 +50,9 @@ impl Session {
                 self.issue_certificate(rid, &message).await.map(|()| false)
             }
             DeviceTopic::Telemetry { device, module, properties } => {
-                if device != self.device || module.is_some() {
-                    let reason = format!("telemetry on behalf of `{device}`");
+                let sender = Owner { device, module };
+                if sender != self.owner {
+                    let reason = format!("telemetry on behalf of `{sender}`");
                     return Err(SessionEnd::Misused(reason));
                 }
                 if message.payload.len() > MAX_MESSAGE_BYTES {
@@ -91,7 +93,12 @@ impl Session {
         (&message.topic, &message.payload).hash(&mut hasher);
         let message_hash = hasher.finish();
         let faults = &self.context.faults;
-        faults.take_repeated(&self.device, message_hash, message.duplicate, injection.lifetime())
+        faults.take_repeated(
+            &self.owner.device,
+            message_hash,
+            message.duplicate,
+            injection.lifetime(),
+        )
     }
 
     /// Performs a fault injection after its delay.
@@ -99,21 +106,21 @@ impl Session {
         // Cloning the whole context would keep the state file open during the delay.
         let (faults, sessions) =
             (Arc::clone(&self.context.faults), Arc::clone(&self.context.sessions));
-        let (device, serial) = (self.device.clone(), self.serial);
+        let (owner, serial) = (self.owner.clone(), self.serial);
         tokio::spawn(async move {
             tokio::time::sleep(injection.delay).await;
-            for fault in injection.faults(&device) {
+            for fault in injection.faults(&owner.device) {
                 if let Err(error) = faults.set(fault) {
-                    info!(%device, %error, "fault injection not performed");
+                    info!(device = %owner, %error, "fault injection not performed");
                 }
             }
-            sessions.drop_session(&device, serial);
+            sessions.drop_session(&owner, serial);
         });
     }
 
     /// Publishes the will.
     pub(super) fn publish_will(&self, will: Will) {
-        let properties = own_telemetry(&will.topic, &self.device);
+        let properties = own_telemetry(&will.topic, &self.owner);
         let properties = properties.expect("the topic of a will is checked at CONNECT");
         let properties = properties.with("iothub-MessageType", "Will");
         self.telemetry(TelemetryMessage::new(&self.sender, properties, will.payload));
@@ -136,7 +143,7 @@ impl Session {
         if handling.is_throttled() {
             return self.twin_error(rid, &throttled()).await;
         }
-        match self.context.state.device_twin(&self.device) {
+        match self.context.state.device_twin(&self.owner) {
             Ok(twin) => {
                 self.twin_answer(200, rid, None, twin.to_json().to_string(), handling).await
             }
@@ -159,8 +166,8 @@ impl Session {
         if handling.is_throttled() {
             return self.twin_error(rid, &throttled()).await;
         }
-        let device = self.device.clone();
-        let reported = on_disk(&self.context.state, move |state| state.report(&device, &patch));
+        let owner = self.owner.clone();
+        let reported = on_disk(&self.context.state, move |state| state.report(&owner, &patch));
         match reported.await {
             Ok(version) => self.twin_answer(204, rid, Some(version), String::new(), handling).await,
             Err(error) => self.twin_error(rid, &error).await,
@@ -196,10 +203,12 @@ impl Session {
     }
 }
 
-/// Returns the properties in `topic` if it is the telemetry topic of the device `own`.
-pub(super) fn own_telemetry(topic: &str, own: &DeviceId) -> Option<MessageProperties> {
+/// Returns the properties in `topic` if it is the telemetry topic of the device or module `own`.
+pub(super) fn own_telemetry(topic: &str, own: &Owner) -> Option<MessageProperties> {
     match topic.parse() {
-        Ok(DeviceTopic::Telemetry { device, module: None, properties }) if device == *own => {
+        Ok(DeviceTopic::Telemetry { device, module, properties })
+            if device == own.device && module == own.module =>
+        {
             Some(properties)
         }
         _ => None,

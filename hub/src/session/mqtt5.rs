@@ -25,6 +25,7 @@ use crate::faults::{Handling, Step};
 use crate::mqtt5::{Mqtt5Inbound, Mqtt5Outbound, Mqtt5Publish, Mqtt5Subscribe, decode, reason_of};
 use crate::peer::Peer;
 use crate::sessions::{Ending, InFlight, MAX_SESSION_EXPIRY, Outlet, Tap};
+use crate::state::Owner;
 use crate::telemetry::Sender;
 
 /// The reason code for an unsubscription of a filter that has no subscription.
@@ -54,6 +55,7 @@ pub(super) async fn serve<R: AsyncRead + Unpin>(
 /// A session after its CONNACK.
 struct Mqtt5Session {
     context: SessionContext,
+    owner: Owner,
     device: DeviceId,
     sender: Sender,
     serial: u64,
@@ -135,7 +137,7 @@ impl Mqtt5Session {
                         return Err(violation(ReasonCode::PROTOCOL_ERROR, text));
                     }
                     let expiry = Duration::from_secs(seconds.into()).min(MAX_SESSION_EXPIRY);
-                    self.context.sessions.set_session_expiry(&self.device, self.serial, expiry);
+                    self.context.sessions.set_session_expiry(&self.owner, self.serial, expiry);
                 }
                 Err(SessionEnd::Disconnected)
             }
@@ -201,7 +203,7 @@ impl Mqtt5Session {
 
     fn set_subscribed(&mut self, subscribed: bool) {
         self.subscribed = subscribed;
-        self.context.sessions.subscribed_mqtt5(&self.device, self.serial, subscribed);
+        self.context.sessions.subscribed_mqtt5(&self.owner, self.serial, subscribed);
     }
 
     /// Returns the handling of a packet at this step, which a fault can change.
@@ -229,9 +231,9 @@ impl Mqtt5Session {
         if let Some(will) = self.will.take() {
             self.publish_will(&will);
         }
-        let current = self.context.sessions.close(&self.device, self.serial);
-        if self.admitted && (current || !self.context.sessions.is_connected(&self.device)) {
-            self.context.state.set_connected(&self.device, false);
+        let current = self.context.sessions.close(&self.owner, self.serial);
+        if self.admitted && (current || !self.context.sessions.is_connected(&self.owner)) {
+            self.context.state.set_connected(&self.owner, false);
         }
         info!(device = %self.device, reason = %chain(end), "device disconnected");
     }

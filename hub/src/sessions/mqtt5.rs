@@ -14,6 +14,7 @@ use super::in_flight::InFlight;
 use super::{SessionWire, Sessions};
 use crate::faults::Handling;
 use crate::mqtt5::{Mqtt5Outbound, Mqtt5Publish};
+use crate::state::Owner;
 
 /// Maximum time for which a session outlives its connection.
 pub(crate) const MAX_SESSION_EXPIRY: Duration = Duration::from_secs(8 * 3600);
@@ -77,7 +78,7 @@ impl Sessions {
     /// state is that of a new session.
     pub(crate) fn resume(
         &self,
-        id: &DeviceId,
+        id: &Owner,
         clean_start: bool,
         receive_maximum: u16,
     ) -> ResumedSession {
@@ -106,7 +107,7 @@ impl Sessions {
     }
 
     /// Changes the time for which a session outlives its connection.
-    pub(crate) fn set_session_expiry(&self, id: &DeviceId, serial: u64, expiry: Duration) {
+    pub(crate) fn set_session_expiry(&self, id: &Owner, serial: u64, expiry: Duration) {
         self.with(id, |device| {
             let live = device.session(serial);
             if let Some(SessionWire::Mqtt5(wire)) = live.map(|live| &mut live.wire) {
@@ -127,7 +128,7 @@ impl Sessions {
     /// the call of `greet` and the admission.
     pub(crate) fn admit(
         &self,
-        id: &DeviceId,
+        id: &Owner,
         serial: u64,
         nonce: CorrelationId,
         greet: impl FnOnce() -> Vec<(Bytes, Handling)>,
@@ -147,7 +148,7 @@ impl Sessions {
 
     /// Records that the device of a session has subscribed to its topics or unsubscribed, which
     /// ends its admission.
-    pub(crate) fn subscribed_mqtt5(&self, id: &DeviceId, serial: u64, subscribed: bool) {
+    pub(crate) fn subscribed_mqtt5(&self, id: &Owner, serial: u64, subscribed: bool) {
         self.with(id, |device| {
             let live = device.session(serial);
             if let Some(SessionWire::Mqtt5(wire)) = live.map(|live| &mut live.wire) {

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use protocol::id::DeviceId;
 use serde_json::json;
 
 use crate::events::{EventData, EventKind, Events, add_payload, data};
 use crate::mqtt::{Connect, Inbound, SentPacket};
 use crate::mqtt5::{Mqtt5Connect, Mqtt5Inbound};
+use crate::state::Owner;
 
 mod mqtt5;
 
@@ -19,20 +19,20 @@ const MAX_PAYLOAD_BYTES: usize = 16 * 1024;
 #[derive(Clone)]
 pub(crate) struct Tap {
     events: Arc<Events>,
-    device: DeviceId,
+    owner: Owner,
     /// Returns the members of an encoded packet of the hub.
     sent: fn(&[u8]) -> EventData,
 }
 
 impl Tap {
     /// Returns the publisher of a connection with MQTT 3.1.1.
-    pub(crate) fn new(events: &Arc<Events>, device: &DeviceId) -> Tap {
-        Tap { events: Arc::clone(events), device: device.clone(), sent }
+    pub(crate) fn new(events: &Arc<Events>, owner: &Owner) -> Tap {
+        Tap { events: Arc::clone(events), owner: owner.clone(), sent }
     }
 
     /// Returns the publisher of a connection with MQTT 5.
-    pub(crate) fn of_mqtt5(events: &Arc<Events>, device: &DeviceId) -> Tap {
-        Tap { sent: mqtt5::sent, ..Tap::new(events, device) }
+    pub(crate) fn of_mqtt5(events: &Arc<Events>, owner: &Owner) -> Tap {
+        Tap { sent: mqtt5::sent, ..Tap::new(events, owner) }
     }
 
     /// Publishes the CONNECT of a device with MQTT 5, without its password.
@@ -69,9 +69,10 @@ impl Tap {
     }
 
     fn publish(&self, direction: &str, packet: impl FnOnce() -> EventData) {
-        self.events.publish(EventKind::Traffic, &self.device, || {
+        self.events.publish(EventKind::Traffic, &self.owner.device, || {
             let mut packet = packet();
             packet.insert("direction".to_owned(), json!(direction));
+            self.owner.add_module(&mut packet);
             packet
         });
     }

@@ -4,8 +4,8 @@ use tokio::sync::mpsc;
 
 use super::*;
 
-fn device() -> DeviceId {
-    "d1".parse().unwrap()
+fn device() -> Owner {
+    Owner::device(&"d1".parse().unwrap())
 }
 
 fn sessions() -> Sessions {
@@ -37,4 +37,18 @@ async fn a_device_that_reconnects_too_often_is_slowed_down() {
     assert_eq!(sessions.connect_pause(&device()), CONNECT_WINDOW);
     tokio::time::advance(CONNECT_WINDOW).await;
     assert_eq!(sessions.connect_pause(&device()), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_module_has_a_session_of_its_own_that_ends_with_its_device() {
+    let sessions = sessions();
+    let of_device = open(&sessions);
+    let module = Owner { module: Some("m1".parse().unwrap()), ..device() };
+    let outlet = Outlet::new(mpsc::channel(8).0, watch::Sender::new(None));
+    let of_module = sessions.open(&module, outlet, SessionWire::Classic(Vec::new()), 0);
+    assert!(sessions.is_connected(&device()));
+    assert!(sessions.is_connected(&module));
+    sessions.end_device(&module.device, Ending::Revoked);
+    assert_eq!(of_device.ended.await, Ok(Ending::Revoked));
+    assert_eq!(of_module.ended.await, Ok(Ending::Revoked));
 }

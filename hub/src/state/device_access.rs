@@ -1,4 +1,4 @@
-//! Authentication of devices.
+//! Authentication of devices and modules.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use super::record::{Entity, Part, SignIn};
 use crate::certificates::{DeviceAuthorities, PeerCertificates};
 use crate::policy::{Denied, Permission};
 
-/// An authenticated device.
+/// An authenticated device or module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DeviceGrant {
-    pub(crate) device: DeviceId,
+    pub(crate) owner: Owner,
     /// Expiry of the device's token, in Unix seconds; `None` for a device with a certificate.
     pub(crate) expires_unix: Option<u64>,
     /// Generation of the device, which distinguishes it from a deleted one with the same id.
@@ -59,10 +59,7 @@ impl State {
         if !self.policies().is_own_name(&user.host) {
             return Err(refused(format!("`{}` is not a name of this hub", user.host)));
         }
-        if user.module.is_some() {
-            return Err(refused("modules cannot connect to this hub".into()));
-        }
-        let owner = Owner::device(&user.device);
+        let owner = Owner { device: user.device.clone(), module: user.module.clone() };
         let entity = self.enabled(&owner)?;
         let expires_unix = self.check_credentials(&entity, credentials, now_unix)?;
         if entity.twin.model_id != user.model_id {
@@ -73,11 +70,30 @@ impl State {
             stored.map_err(|error| DeviceRefusal::Unavailable(error.message))?;
         }
         Ok(DeviceGrant {
-            device: owner.device,
+            has_credentials: owner.module.is_none()
+                && protocol::credentials::is_supported_by(&user.api_version),
+            owner,
             expires_unix,
             generation: entity.generation().to_owned(),
-            has_credentials: protocol::credentials::is_supported_by(&user.api_version),
             model_id: user.model_id.clone(),
+        })
+    }
+
+    /// Authenticates the device or module of a request over HTTPS.
+    pub(crate) fn authenticate_request(
+        &self,
+        owner: &Owner,
+        credentials: &DeviceCredentials,
+        now_unix: u64,
+    ) -> Result<DeviceGrant, DeviceRefusal> {
+        let entity = self.enabled(owner)?;
+        let expires_unix = self.check_credentials(&entity, credentials, now_unix)?;
+        Ok(DeviceGrant {
+            owner: owner.clone(),
+            expires_unix,
+            generation: entity.generation().to_owned(),
+            has_credentials: false,
+            model_id: entity.twin.model_id.clone(),
         })
     }
 
@@ -102,7 +118,7 @@ impl State {
         }
         let expires_unix = self.check_credentials(&entity, credentials, now_unix)?;
         Ok(DeviceGrant {
-            device: owner.device,
+            owner,
             expires_unix,
             generation: entity.generation().to_owned(),
             has_credentials: false,
@@ -110,11 +126,16 @@ impl State {
         })
     }
 
-    /// Returns the record of a device that is registered and enabled.
+    /// Returns the record of a device that is registered and enabled, or of a module of such a
+    /// device.
     fn enabled(&self, owner: &Owner) -> Result<Arc<Entity>, DeviceRefusal> {
         let refused = |reason: String| DeviceRefusal::NotAuthorized(reason);
+        if owner.module.is_some() {
+            self.enabled(&Owner::device(&owner.device))?;
+        }
+        let kind = if owner.module.is_some() { "module" } else { "device" };
         let entity =
-            self.get(owner).map_err(|_| refused(format!("device `{owner}` is not registered")))?;
+            self.get(owner).map_err(|_| refused(format!("{kind} `{owner}` is not registered")))?;
         match entity.is_enabled() {
             true => Ok(entity),
             false => Err(refused("the device is disabled".into())),
@@ -154,7 +175,7 @@ impl State {
     }
 
     fn check_token(&self, token: &SasToken, owner: &Owner, now_unix: u64) -> Result<(), Denied> {
-        let path = format!("/devices/{}", owner.device);
+        let path = owner.path();
         if token.policy().is_some() {
             return self.policies().check(token, &path, Permission::DeviceConnect, now_unix);
         }

@@ -68,8 +68,6 @@ impl State {
 
 fn members(owner: &Owner, operation: &str) -> EventData {
     let mut members = data(json!({ "opType": operation }));
-    if let Some(module) = &owner.module {
-        members.insert("moduleId".to_owned(), json!(module));
-    }
+    owner.add_module(&mut members);
     members
 }

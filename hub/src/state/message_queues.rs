@@ -44,6 +44,19 @@ impl State {
         Ok(DeviceMessages { generation, messages })
     }
 
+    /// Counts an abandoned delivery of a message. Returns their number, and the change on its way
+    /// to the disk.
+    pub(crate) fn count_delivery(
+        &self,
+        device: &DeviceId,
+        sequence: u64,
+    ) -> Result<(u32, QueuedChange), HubError> {
+        self.queue_change(&Owner::device(device), |entity| {
+            let deliveries = entity.messages.count_delivery(sequence);
+            Ok((deliveries.unwrap_or_default(), &[Part::Messages]))
+        })
+    }
+
     /// Removes messages of a device, and returns them with the change on its way to the disk.
     pub(crate) fn remove_messages(
         &self,

@@ -37,6 +37,15 @@ impl MessageQueue {
         true
     }
 
+    /// Counts an abandoned delivery of a message, and returns their number; `None` if there is no
+    /// such message.
+    pub(super) fn count_delivery(&mut self, sequence: u64) -> Option<u32> {
+        let message = self.messages.iter_mut().find(|message| message.sequence == sequence)?;
+        let message = Arc::make_mut(message);
+        message.deliveries += 1;
+        Some(message.deliveries)
+    }
+
     /// Removes messages and returns them.
     pub(super) fn remove(
         &mut self,

@@ -105,13 +105,16 @@ fn services_and_devices_increment_the_versions_of_their_sections() {
     assert_eq!(written["properties"]["desired"]["$version"], 2);
     assert_eq!(written["properties"]["reported"]["$version"], 1);
 
-    assert_eq!(state.report(&id("d1"), &object(json!({"r": {"x": null}}))).unwrap(), 2);
+    assert_eq!(
+        state.report(&Owner::device(&id("d1")), &object(json!({"r": {"x": null}}))).unwrap(),
+        2
+    );
     let reported = twin(&state, "d1");
     assert_eq!(reported["etag"], "AAAAAAAAAAI=");
     assert_eq!(reported["version"], 4);
     assert_eq!(reported["properties"]["reported"]["r"], json!({}));
 
-    let device = state.device_twin(&id("d1")).unwrap();
+    let device = state.device_twin(&Owner::device(&id("d1"))).unwrap();
     assert_eq!((device.desired_version, device.reported_version), (2, 2));
     assert_eq!(Value::Object(device.desired), json!({"a": 1}));
 }
@@ -144,7 +147,9 @@ fn a_write_with_an_invalid_part_changes_nothing() {
         let error = patch(&state, "d1", body.clone(), "*").unwrap_err();
         assert_eq!(error.code, ErrorCode::ArgumentInvalid, "{body}");
     }
-    let error = state.report(&id("d1"), &object(json!({"ok": 1, "not ok": 2}))).unwrap_err();
+    let error = state
+        .report(&Owner::device(&id("d1")), &object(json!({"ok": 1, "not ok": 2})))
+        .unwrap_err();
 
     assert_eq!(error.code, ErrorCode::ArgumentInvalid);
     assert_eq!(twin(&state, "d1"), before);
@@ -182,7 +187,7 @@ fn a_null_for_a_section_clears_it_and_notifies_the_device() {
         state.write_twin(&owner("d1"), TwinWrite::Merge, change, &IfMatch::Any).unwrap();
 
     assert_eq!(entity.twin_view().get("tags"), None);
-    assert!(state.device_twin(&id("d1")).unwrap().desired.is_empty());
+    assert!(state.device_twin(&Owner::device(&id("d1"))).unwrap().desired.is_empty());
     let DesiredPatch { patch, version } = notification.unwrap();
     assert_eq!((Value::Object(patch), version), (json!({"x": null, "y": null}), 3));
 }
@@ -199,7 +204,10 @@ fn a_null_in_a_replacement_or_an_array_is_refused_with_the_message_of_iot_hub() 
         (replace(&state, json!({"properties": {"desired": {"a": {"b": null}}}})).err(), "a.b"),
         (patch(&state, "d1", json!({"tags": {"a": [1, null]}}), "*").err(), "a"),
         (patch(&state, "d1", json!({"properties": {"desired": {"a": [[null]]}}}), "*").err(), "a"),
-        (state.report(&id("d1"), &object(json!({"a": [{"b": null}]}))).err(), "a.b"),
+        (
+            state.report(&Owner::device(&id("d1")), &object(json!({"a": [{"b": null}]}))).err(),
+            "a.b",
+        ),
     ];
 
     for (error, path) in errors {
@@ -350,7 +358,7 @@ fn a_device_authenticates_with_either_key_or_a_policy_with_permission() {
         let outcome = state.authenticate_device(&user, &by_password(password.as_deref()), 100);
         assert_eq!(outcome.is_ok(), granted, "{user} {outcome:?}");
         if let Ok(grant) = outcome {
-            assert_eq!((grant.device, grant.expires_unix), (id("d1"), Some(200)));
+            assert_eq!((grant.owner.device, grant.expires_unix), (id("d1"), Some(200)));
         }
     }
 }
@@ -376,13 +384,13 @@ fn the_connection_state_appears_in_twins_and_statistics() {
     state.create_device(&id("d1")).unwrap();
     state.create_device(&id("d2")).unwrap();
 
-    state.set_connected(&id("d1"), true);
+    state.set_connected(&Owner::device(&id("d1")), true);
     assert_eq!(twin(&state, "d1")["connectionState"], "Connected");
     assert_ne!(twin(&state, "d1")["lastActivityTime"], "0001-01-01T00:00:00Z");
     assert_eq!(state.statistics(), registry::Statistics { enabled: 2, disabled: 0, connected: 1 });
 
-    state.set_connected(&id("d1"), false);
-    state.set_connected(&id("gone"), false);
+    state.set_connected(&Owner::device(&id("d1")), false);
+    state.set_connected(&Owner::device(&id("gone")), false);
     assert_eq!(twin(&state, "d1")["connectionState"], "Disconnected");
 }
 
@@ -397,16 +405,16 @@ fn a_restart_restores_everything_but_connection_states() {
     state.create(&owner("gone/m"), &IdentityRequest::default()).unwrap();
     patch(&state, "d1", json!({"tags": {"t": 1}, "properties": {"desired": {"a": 1}}}), "*")
         .unwrap();
-    state.report(&id("d1"), &object(json!({"r": true}))).unwrap();
+    state.report(&Owner::device(&id("d1")), &object(json!({"r": true}))).unwrap();
     let filters = [("$iothub/methods/POST/#", 1), ("$iothub/twin/res/#", 0)]
         .map(|(filter, qos)| (filter.parse::<Filter>().unwrap(), qos));
-    state.set_subscriptions(&id("d1"), &filters);
-    state.set_subscriptions(&id("gone"), &filters);
+    state.set_subscriptions(&Owner::device(&id("d1")), &filters);
+    state.set_subscriptions(&Owner::device(&id("gone")), &filters);
     state.delete(&owner("gone"), &IfMatch::Any).unwrap();
     let owner_key = state.policy_key("iothubowner").cloned();
     let before: Vec<Value> = ["d1", "d1/m"].iter().map(|name| twin(&state, name)).collect();
     let identity = state.get(&owner("d1")).unwrap().identity_view();
-    state.set_connected(&id("d1"), true);
+    state.set_connected(&Owner::device(&id("d1")), true);
     drop(state);
 
     let state = open();
@@ -420,11 +428,11 @@ fn a_restart_restores_everything_but_connection_states() {
     assert_eq!(found["authentication"], identity["authentication"]);
     assert_eq!(found["etag"], identity["etag"]);
     assert_eq!(found["connectionState"], "Disconnected");
-    assert_eq!(state.subscriptions(&id("d1")), filters);
+    assert_eq!(state.subscriptions(&Owner::device(&id("d1"))), filters);
     assert_eq!(state.policy_key("iothubowner").cloned(), owner_key);
     assert!(state.get(&owner("gone")).is_err());
     state.create_device(&id("gone")).unwrap();
-    assert!(state.subscriptions(&id("gone")).is_empty());
+    assert!(state.subscriptions(&Owner::device(&id("gone"))).is_empty());
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use protocol::error::{ErrorCode, HubError};
-use protocol::id::DeviceId;
 use protocol::twin::{DesiredPatch, DeviceTwin, PatchError};
 use serde_json::{Map, Value, json};
 use tracing::warn;
@@ -29,9 +28,9 @@ pub(crate) enum NotReported {
 }
 
 impl State {
-    /// Returns the device's view of its twin.
-    pub(crate) fn device_twin(&self, id: &DeviceId) -> Result<DeviceTwin, HubError> {
-        let entity = self.get(&Owner::device(id))?;
+    /// Returns the view that a device or module has of its twin.
+    pub(crate) fn device_twin(&self, owner: &Owner) -> Result<DeviceTwin, HubError> {
+        let entity = self.get(owner)?;
         let (desired, reported) = (&entity.twin.desired, &entity.twin.reported);
         Ok(DeviceTwin {
             desired: desired.body.clone(),
@@ -44,10 +43,10 @@ impl State {
     /// Merges reported properties and returns their new version.
     pub(crate) fn report(
         &self,
-        id: &DeviceId,
+        owner: &Owner,
         patch: &Map<String, Value>,
     ) -> Result<u64, HubError> {
-        self.change(&Owner::device(id), |entity| {
+        self.change(owner, |entity| {
             self.apply_report(entity, patch).map_err(not_allowed)?;
             Ok((entity.twin.reported.version, &[Part::Twin]))
         })
@@ -108,12 +107,12 @@ impl State {
     /// Merges reported properties if their version is `if_match`. Returns the new version.
     pub(crate) fn report_if(
         &self,
-        id: &DeviceId,
+        owner: &Owner,
         if_match: u64,
         patch: &Map<String, Value>,
     ) -> Result<u64, NotReported> {
         let mut refusal = None;
-        let changed = self.change(&Owner::device(id), |entity| {
+        let changed = self.change(owner, |entity| {
             let version = entity.twin.reported.version;
             if version != if_match {
                 refusal = Some(NotReported::Version(version));

@@ -104,12 +104,12 @@ pub(super) struct Device {
 impl Device {
     pub(super) fn of(hub: &Hub, identity: &DeviceConnectionString) -> Device {
         let DeviceCredential::Key(key) = &identity.credential else { panic!("no key") };
-        let mut options = MqttOptions::new(identity.device.as_str(), "localhost", tls_relay(hub));
+        let mut options = MqttOptions::new(identity.client_id(), "localhost", tls_relay(hub));
         options.set_clean_session(false).set_keep_alive(Duration::from_secs(60));
         let user = UserName {
             host: identity.host.clone(),
             device: identity.device.clone(),
-            module: None,
+            module: identity.module.clone(),
             api_version: API_VERSION.to_owned(),
             client_type: None,
             model_id: None,
@@ -186,12 +186,42 @@ pub(super) async fn request_with(
 ) -> (u16, Value) {
     let owner = hub.service_connection_string();
     let resource = owner.host.name();
-    let token = sas::sign(resource, Some(&owner.policy), &owner.key, now() + 60);
+    let token = sas::sign(resource, Some(&owner.policy), &owner.key, now() + 60).to_string();
+    let Response { status, body, .. } =
+        send_request(hub, &token, method, path, headers, body).await;
+    (status, serde_json::from_str(&body).unwrap_or_default())
+}
+
+/// A response, with its head as text.
+pub(super) struct Response {
+    pub(super) status: u16,
+    head: String,
+    pub(super) body: String,
+}
+
+impl Response {
+    /// Returns the value of a header.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let fields = self.head.lines().filter_map(|line| line.split_once(": "));
+        fields.into_iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+}
+
+/// Sends a request with a token.
+pub(super) async fn send_request(
+    hub: &Hub,
+    token: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Response {
     let mut stream = tls_connect(hub.ca_pem(), hub.https_port()).await.unwrap();
     let headers: String =
         headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let query = if path.contains('?') { "" } else { "?" };
     let request = format!(
-        "{method} {path}?api-version=2021-04-12 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+        "{method} {path}{query}api-version=2021-04-12 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
          Authorization: {token}\r\n{headers}Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
@@ -199,8 +229,8 @@ pub(super) async fn request_with(
     let mut text = String::new();
     timeout(TIMEOUT, stream.read_to_string(&mut text)).await.unwrap().unwrap();
     let status = text.split(' ').nth(1).unwrap().parse().unwrap();
-    let (_, body) = text.split_once("\r\n\r\n").unwrap();
-    (status, serde_json::from_str(body).unwrap_or_default())
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    Response { status, head: head.to_owned(), body: body.to_owned() }
 }
 
 /// Waits for a future, with a limit.

@@ -4,10 +4,12 @@
 mod client;
 mod client5;
 mod cloud_to_device;
+mod device_https;
 mod devices;
 mod events;
 mod explorer;
 mod faults;
+mod modules;
 mod mqtt5;
 mod names;
 mod provisioning;

@@ -23,7 +23,7 @@ fn key() -> Key {
 
 fn report(rig: &Rig, name: &str) {
     let patch: Map<String, Value> = [(name.to_owned(), json!(true))].into_iter().collect();
-    rig.state.report(&"d1".parse().unwrap(), &patch).unwrap();
+    rig.state.report(&Owner::device(&"d1".parse().unwrap()), &patch).unwrap();
 }
 
 #[test]

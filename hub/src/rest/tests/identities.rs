@@ -1,6 +1,7 @@
 //! Tests of the identities of devices and modules.
 
 use super::*;
+use crate::state::Owner;
 
 #[tokio::test]
 async fn a_device_is_created_updated_and_deleted() {
@@ -79,7 +80,7 @@ async fn devices_are_listed_with_and_without_a_trailing_slash() {
     let counted = rig.request(Method::GET, "/statistics/devices", "").await;
     let counts = json!({"totalDeviceCount": 3, "enabledDeviceCount": 3, "disabledDeviceCount": 0});
     assert_eq!(counted.body, counts);
-    rig.state.set_connected(&"b".parse().unwrap(), true);
+    rig.state.set_connected(&Owner::device(&"b".parse().unwrap()), true);
     let connected = rig.request(Method::GET, "/statistics/service", "").await;
     assert_eq!(connected.body, json!({"connectedDeviceCount": 1}));
 }

@@ -51,8 +51,9 @@ pub(super) async fn accept<R: AsyncRead + Unpin>(
             return Err(SessionEnd::Refused(format!("client id `{client}`: {reason}")));
         }
     };
-    let device = grant.device.clone();
-    let tap = Tap::of_mqtt5(context.state.events(), &device);
+    let owner = grant.owner;
+    let device = owner.device.clone();
+    let tap = Tap::of_mqtt5(context.state.events(), &owner);
     tap.connecting_mqtt5(&connect);
     let outlet = outlet.of(tap.clone());
     let handling = context.faults.handling(Step::Connect, Some(&device));
@@ -61,12 +62,12 @@ pub(super) async fn accept<R: AsyncRead + Unpin>(
         return Err(SessionEnd::Fault);
     }
     apply_delay(handling).await?;
-    let pause = context.sessions.connect_pause(&device);
+    let pause = context.sessions.connect_pause(&owner);
     if !pause.is_zero() {
         warn!(%device, ?pause, "device slowed down: it reconnects too often");
         tokio::time::sleep(pause).await;
     }
-    let resumed = context.sessions.resume(&device, connect.clean_start, connect.receive_maximum);
+    let resumed = context.sessions.resume(&owner, connect.clean_start, connect.receive_maximum);
     let asked = Duration::from_secs(connect.session_expiry.into());
     let expiry = asked.min(MAX_SESSION_EXPIRY);
     let acknowledgement = Mqtt5Outbound::ConnAck {
@@ -84,16 +85,17 @@ pub(super) async fn accept<R: AsyncRead + Unpin>(
         return Err(SessionEnd::Fault);
     }
     let wire = SessionWire::Mqtt5(Mqtt5Wire::new(&resumed, expiry));
-    let OpenedSession { serial, ended } = context.sessions.open(&device, outlet.clone(), wire, 0);
+    let OpenedSession { serial, ended } = context.sessions.open(&owner, outlet.clone(), wire, 0);
     info!(%device, session_present = resumed.is_present, "device connected with MQTT 5");
     let session = Mqtt5Session {
         max_idle: max_idle(connect.keep_alive_seconds),
         context: context.clone(),
         sender: Sender {
-            device: device.clone(),
+            owner: owner.clone(),
             generation: grant.generation,
             model_id: grant.model_id,
         },
+        owner,
         device,
         serial,
         nonce,

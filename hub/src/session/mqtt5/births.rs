@@ -38,10 +38,10 @@ impl Mqtt5Session {
             return faulty::receive(&self.outlet, handling).await.map(drop);
         }
         if !std::mem::replace(&mut self.admitted, true) {
-            self.context.state.set_connected(&self.device, true);
+            self.context.state.set_connected(&self.owner, true);
         }
         let greet = || {
-            let Ok(twin) = self.context.state.device_twin(&self.device) else { return Vec::new() };
+            let Ok(twin) = self.context.state.device_twin(&self.owner) else { return Vec::new() };
             let ack = BirthAck {
                 desired_version: twin.desired_version,
                 reported_version: twin.reported_version,
@@ -53,7 +53,7 @@ impl Mqtt5Session {
                 .chain(push.map(|push| (push, Handling::REGULAR)))
                 .collect()
         };
-        self.context.sessions.admit(&self.device, self.serial, nonce, greet);
+        self.context.sessions.admit(&self.owner, self.serial, nonce, greet);
         Ok(())
     }
 

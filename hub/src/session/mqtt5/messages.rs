@@ -74,7 +74,7 @@ impl Mqtt5Session {
             info!(device = %self.device, ?get, "request for the twin not answered");
             return Ok(());
         }
-        let twin = match self.context.state.device_twin(&self.device) {
+        let twin = match self.context.state.device_twin(&self.owner) {
             Ok(twin) => twin,
             Err(error) => {
                 info!(device = %self.device, error = error.message, "twin not read");
@@ -103,7 +103,7 @@ impl Mqtt5Session {
     ) -> Result<(), SessionEnd> {
         let handling = self.handling(Step::TwinReport);
         let current = || {
-            let twin = self.context.state.device_twin(&self.device);
+            let twin = self.context.state.device_twin(&self.owner);
             twin.map(|twin| twin.reported_version).unwrap_or_default()
         };
         let (outcome, version) = match reported_patch(&patch.payload) {
@@ -113,9 +113,9 @@ impl Mqtt5Session {
                 (PatchOutcome::PayloadInvalid, current())
             }
             Ok(body) => {
-                let (device, if_match) = (self.device.clone(), patch.if_match);
+                let (owner, if_match) = (self.owner.clone(), patch.if_match);
                 let reported =
-                    on_disk(&self.context.state, move |it| it.report_if(&device, if_match, &body));
+                    on_disk(&self.context.state, move |it| it.report_if(&owner, if_match, &body));
                 match reported.await {
                     Ok(version) => (PatchOutcome::Ok, version),
                     Err(NotReported::Version(version)) => (PatchOutcome::VersionMismatch, version),
@@ -195,7 +195,7 @@ fn telemetry_of(sender: &crate::telemetry::Sender, message: &Mqtt5Publish) -> Te
         user: message.user.clone(),
     };
     let mut properties = fields.to_properties();
-    if !is_telemetry_topic(&message.topic, &sender.device) {
+    if !is_telemetry_topic(&message.topic, &sender.owner.device) {
         properties = properties.with("mqtt-topic", &message.topic);
     }
     TelemetryMessage::new(sender, properties, message.payload.clone())
