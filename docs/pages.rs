@@ -194,7 +194,7 @@ fn the_parser_accepts_exactly_the_words_of_the_schema_of_cases() {
 
 /// The files of the contract in the order of the page: the world, the types, the imports and
 /// the exports.
-const CONTRACT: [&str; 16] = [
+const CONTRACT: [&str; 17] = [
     "world",
     "types",
     "context",
@@ -210,6 +210,7 @@ const CONTRACT: [&str; 16] = [
     "methods",
     "deferred",
     "desired",
+    "messages",
     "lifecycle",
 ];
 

@@ -8,6 +8,7 @@ mod hostile;
 mod languages;
 mod load;
 mod matrix;
+mod messages;
 mod methods;
 mod metrics;
 mod modules;

@@ -9,6 +9,7 @@
 mod compare;
 mod expect;
 mod log_diff;
+mod message;
 mod pattern;
 mod positions;
 mod step;
@@ -32,6 +33,7 @@ use crate::desk::{self, CannedExchange, Desk, Network, StateValue};
 pub use compare::Difference;
 pub use expect::Expect;
 pub use log_diff::{LogDiff, Side};
+pub use message::CaseMessage;
 use step::CallKeys;
 pub use step::{RestartKind, Step};
 pub use verdict::{StepVerdict, Verdict};
@@ -42,20 +44,22 @@ pub use verdict::{StepVerdict, Verdict};
 pub struct Case {
     /// A text for readers.
     pub description: Option<String>,
-    /// The method to call. Exactly one of `method`, `job`, `changed`, `start` and `steps` must
-    /// be present.
+    /// The method to call. Exactly one of `method`, `job`, `changed`, `message`, `start` and
+    /// `steps` must be present.
     pub method: Option<MethodName>,
     /// The job to run.
     pub job: Option<String>,
     /// The patch of the desired properties of which the plugin is notified.
     pub changed: Option<Map<String, Value>>,
+    /// The cloud-to-device message that the plugin receives.
+    pub message: Option<CaseMessage>,
     /// The version that the starting plugin replaces; `null` if there was none.
     #[serde(default, deserialize_with = "expect::present")]
     pub start: Option<Option<String>>,
     /// The payload of the method or job; `null` by default.
     #[serde(default)]
     pub payload: Option<Box<RawValue>>,
-    /// The attempt number of the job; 1 by default.
+    /// The attempt number of the job or message; 1 by default.
     pub attempt: Option<u32>,
     /// The outcome of the boot that the job waited for.
     pub boot_outcome: Option<Boot>,
@@ -223,7 +227,8 @@ impl Case {
                 }
             }
         } else {
-            let outcome = desk.call(&plugin, &CallKeys::of_case(self).export_call()?);
+            let outcome =
+                desk.call(&plugin, &CallKeys::of_case(self).described_call()?.as_export_call());
             let differences = self.expect.compare(&outcome);
             ran.push(StepVerdict { title: String::new(), differences, outcome });
         }
@@ -250,7 +255,7 @@ impl Case {
             exchange.check().map_err(|error| format!("http[{index}].{error}"))?;
         }
         let Some(steps) = &self.steps else {
-            CallKeys::of_case(self).export_call()?;
+            CallKeys::of_case(self).described_call()?;
             return self.expect.check();
         };
         if !CallKeys::of_case(self).is_empty() || self.run_jobs || !self.expect.is_empty() {

@@ -14,6 +14,7 @@ pub(crate) const FILES: &[(&str, &str)] = &[
     ("jobs.wit", include_str!("../../wit/jobs.wit")),
     ("lifecycle.wit", include_str!("../../wit/lifecycle.wit")),
     ("log.wit", include_str!("../../wit/log.wit")),
+    ("messages.wit", include_str!("../../wit/messages.wit")),
     ("methods.wit", include_str!("../../wit/methods.wit")),
     ("power.wit", include_str!("../../wit/power.wit")),
     ("state.wit", include_str!("../../wit/state.wit")),

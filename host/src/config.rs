@@ -164,6 +164,7 @@ impl Config {
         let named = config.images.iter().map(|(name, image)| (name, image.settings()));
         errors.ok(check_methods(config.plugins.iter().chain(named)));
         errors.ok(config.check_fetching());
+        errors.ok(config.check_messages());
         match errors.is_empty() {
             true => Ok(config),
             false => Err(errors.into_error()),
@@ -208,6 +209,16 @@ impl Config {
         let local = self.plugins.values().chain(self.images.values().map(ImageSection::settings));
         let cloud = self.fleet.iter().map(|fleet| &fleet.limits);
         local.map(|plugin| &plugin.settings.limits).chain(cloud)
+    }
+
+    /// Checks that the receiver of cloud-to-device messages exists. The cloud can install it later.
+    fn check_messages(&self) -> Result<(), ConfigError> {
+        match &self.hub.messages {
+            Some(name) if !self.names(name) && self.fleet.is_none() => {
+                Err(ConfigError::MessagesPlugin(::plugin::readable(name).into_owned()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Checks that the host can judge what it fetches, and report it.

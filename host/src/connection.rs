@@ -29,7 +29,9 @@ pub(crate) use client::tls;
 pub(crate) use deliveries::Deliveries;
 use driver::Driver;
 pub(crate) use history::ConnectionHistory;
-pub(crate) use incoming::{CredentialAnswer, Incoming, MalformedMethod, Method};
+pub(crate) use incoming::{
+    CredentialAnswer, Incoming, IncomingMessage, MalformedMethod, Method, TakenMessage,
+};
 pub(crate) use issued::{ChainRefusal, IssuedCertificate};
 pub(crate) use options::{Dial, check_certificate, check_identity};
 pub(crate) use options_error::OptionsError;
@@ -110,6 +112,7 @@ pub(crate) struct Connection {
 pub(crate) struct Outbox {
     messages: mpsc::Sender<Outgoing>,
     requests: mpsc::Sender<OutgoingRequest>,
+    taken: mpsc::Sender<TakenMessage>,
     answers: Answers,
     /// `true` while connected.
     online: watch::Receiver<bool>,
@@ -137,6 +140,7 @@ impl Connection {
     pub(crate) fn new(dial: Dial, supervisor: &Supervisor) -> Connection {
         let (messages, messages_out) = mpsc::channel(OUTBOX_PACKETS);
         let (requests, requests_out) = mpsc::channel(OUTBOX_PACKETS);
+        let (taken, taken_out) = mpsc::channel(OUTBOX_PACKETS);
         let (to_device, incoming) = mpsc::channel(INBOX_EVENTS);
         let (online_tx, online) = watch::channel(false);
         let (answers, receipts) = (Answers::default(), Arc::<Receipts>::default());
@@ -149,6 +153,7 @@ impl Connection {
             to_device,
             messages: messages_out,
             requests: requests_out,
+            taken: taken_out,
             online: online_tx,
             receipts: Arc::clone(&receipts),
             answers: answers.clone(),
@@ -159,7 +164,7 @@ impl Connection {
             suspicion: Suspicion::None,
         };
         let idle = Some((Driver::new(dial, session), pulse));
-        let outbox = Outbox { messages, requests, answers, online, receipts };
+        let outbox = Outbox { messages, requests, taken, answers, online, receipts };
         Connection { incoming, outbox, closing, idle, driver: None, history }
     }
 
@@ -263,6 +268,13 @@ impl Outbox {
         self.requests.try_send(request).is_ok()
     }
 
+    /// Acknowledges a cloud-to-device message. An acknowledgement that is lost repeats the message.
+    pub(crate) fn acknowledge(&self, message: TakenMessage) {
+        if message.id != 0 {
+            self.taken.try_send(message).ok();
+        }
+    }
+
     /// Returns `true` while the host is connected.
     pub(crate) fn is_online(&self) -> bool {
         *self.online.borrow()
@@ -291,15 +303,17 @@ pub(crate) mod tests {
         /// The receivers of the packets, held to keep the channels open.
         _messages: mpsc::Receiver<Outgoing>,
         _requests: mpsc::Receiver<OutgoingRequest>,
+        _taken: mpsc::Receiver<TakenMessage>,
     }
 
     pub(crate) fn link() -> Link {
         let (messages, _messages) = mpsc::channel(OUTBOX_PACKETS);
         let (requests, _requests) = mpsc::channel(OUTBOX_PACKETS);
+        let (taken, _taken) = mpsc::channel(OUTBOX_PACKETS);
         let (online_tx, online) = watch::channel(false);
         let (answers, receipts) = (Answers::default(), Arc::default());
-        let outbox = Outbox { messages, requests, answers, online, receipts };
-        Link { outbox, online: online_tx, _messages, _requests }
+        let outbox = Outbox { messages, requests, taken, answers, online, receipts };
+        Link { outbox, online: online_tx, _messages, _requests, _taken }
     }
 
     fn answer() -> DeviceTopic {

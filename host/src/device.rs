@@ -10,6 +10,7 @@ pub(crate) mod certificate;
 pub(crate) mod counts;
 pub(crate) mod desired;
 mod drain;
+pub(crate) mod messages;
 pub(crate) mod own_thread;
 pub(crate) mod renewal;
 pub(crate) mod status;
@@ -39,6 +40,7 @@ use crate::router::{Answer, ReservedMethods, Router};
 use crate::supervision::Supervisor;
 use calls::Calls;
 use drain::{Drain, DrainPurpose, DrainStep};
+use messages::MessageReceiver;
 use protocol::remote_method::reserved;
 
 /// Maximum number of events handled before the loop polls its other branches.
@@ -52,6 +54,8 @@ pub(crate) struct Device {
     pub(crate) router: Arc<Router>,
     /// Handler of the reserved methods; `None` if the device has none.
     pub(crate) reserved: Option<Arc<dyn ReservedMethods>>,
+    /// Receiver of cloud-to-device messages; `None` if the device receives none.
+    pub(crate) messages: Option<MessageReceiver>,
     pub(crate) twin: Arc<Twin>,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) grace: Duration,
@@ -207,6 +211,17 @@ impl Device {
             Incoming::Desired(change) => self.twin.desired_changed(&change),
             Incoming::CredentialAnswer(answer) => {
                 self.credential_answers.send_replace(Some(answer));
+            }
+            Incoming::Message(message) => {
+                let outbox = self.connection.outbox();
+                match &self.messages {
+                    Some(receiver) => receiver.receive(message, outbox, &self.workers),
+                    // A subscription of an earlier configuration.
+                    None => {
+                        warn!(device = self.client_id, "message dropped: no plugin receives it");
+                        outbox.acknowledge(message.delivery);
+                    }
+                }
             }
         }
     }

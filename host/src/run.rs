@@ -20,6 +20,7 @@ use crate::device::certificate::{self, Renewer};
 use crate::device::counts::Counts;
 use crate::device::desired::Desired;
 use crate::device::desired::accepted::Accepted;
+use crate::device::messages::MessageReceiver;
 use crate::device::own_thread;
 use crate::device::renewal::CertificateRenewal;
 use crate::device::status::{self, StatusSources};
@@ -312,11 +313,14 @@ impl ProcessParts {
         let (grace, counts) = (self.config.host.grace, Arc::clone(&self.counts));
         let service_manager = ServiceManager::none();
         let supervisor = self.supervisor.clone();
+        let receiver = self.config.hub.messages.as_deref();
+        let messages = receiver.map(|it| MessageReceiver::new(it, &router, durable.as_ref()));
         Device {
             client_id,
             connection,
             router,
             reserved: None,
+            messages,
             twin,
             telemetry,
             grace,

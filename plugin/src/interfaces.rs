@@ -29,6 +29,7 @@ use bindings::device::behaviour::types::{
     Error, Host as TypesHost, JobError as WitJobError, MethodError,
 };
 pub(crate) use bindings::lifecycle::WithLifecyclePre;
+pub(crate) use bindings::messages::WithMessagesPre;
 
 /// Adds the default world to a linker.
 pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {

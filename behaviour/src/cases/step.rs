@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::expect::{Expect, present};
+use super::message::CaseMessage;
 use super::{Boot, Case};
 use crate::desk::{ExportCall, Outcome, Restart, Session};
 
@@ -17,19 +18,21 @@ use crate::desk::{ExportCall, Outcome, Restart, Session};
 pub struct Step {
     /// A name for the output.
     pub name: Option<String>,
-    /// The method to call. Exactly one of `method`, `job`, `changed`, `start`, `after` and
-    /// `restart` must be present.
+    /// The method to call. Exactly one of `method`, `job`, `changed`, `message`, `start`, `after`
+    /// and `restart` must be present.
     pub method: Option<MethodName>,
     /// The job to run.
     pub job: Option<String>,
     /// A patch of the desired properties, of which a plugin that exports `desired` is notified.
     pub changed: Option<Map<String, Value>>,
+    /// A cloud-to-device message.
+    pub message: Option<CaseMessage>,
     /// The version that the starting plugin replaces; `null` if there was none.
     #[serde(default, deserialize_with = "present")]
     pub start: Option<Option<String>>,
     /// The payload of the method or job; `null` by default.
     pub payload: Option<Box<RawValue>>,
-    /// The attempt number of the job; 1 by default.
+    /// The attempt number of the job or message; 1 by default.
     pub attempt: Option<u32>,
     /// The outcome of the boot that the job waited for.
     pub boot_outcome: Option<Boot>,
@@ -61,6 +64,7 @@ pub(super) struct CallKeys<'a> {
     method: Option<&'a MethodName>,
     job: Option<&'a str>,
     changed: Option<&'a Map<String, Value>>,
+    message: Option<&'a CaseMessage>,
     start: Option<Option<&'a str>>,
     payload: Option<&'a RawValue>,
     attempt: Option<u32>,
@@ -73,6 +77,7 @@ impl<'a> CallKeys<'a> {
             method: case.method.as_ref(),
             job: case.job.as_deref(),
             changed: case.changed.as_ref(),
+            message: case.message.as_ref(),
             start: case.start.as_ref().map(Option::as_deref),
             payload: case.payload.as_deref(),
             attempt: case.attempt,
@@ -85,6 +90,7 @@ impl<'a> CallKeys<'a> {
             method: step.method.as_ref(),
             job: step.job.as_deref(),
             changed: step.changed.as_ref(),
+            message: step.message.as_ref(),
             start: step.start.as_ref().map(Option::as_deref),
             payload: step.payload.as_deref(),
             attempt: step.attempt,
@@ -97,6 +103,7 @@ impl<'a> CallKeys<'a> {
         let no_call = self.method.is_none() && self.job.is_none();
         no_call
             && self.changed.is_none()
+            && self.message.is_none()
             && self.start.is_none()
             && self.payload.is_none()
             && self.attempt.is_none()
@@ -104,7 +111,20 @@ impl<'a> CallKeys<'a> {
     }
 
     /// Returns the call that the keys describe.
-    pub(super) fn export_call(self) -> Result<ExportCall<'a>, String> {
+    pub(super) fn described_call(self) -> Result<DescribedCall<'a>, String> {
+        let Some(message) = self.message else {
+            return self.export_call().map(DescribedCall::Export);
+        };
+        let others = CallKeys { message: None, attempt: None, ..self };
+        if !others.is_empty() {
+            return Err("`message` allows no other call, and only `attempt`".to_owned());
+        }
+        let (body, attempt) = (message.bytes()?, self.attempt.unwrap_or(1));
+        Ok(DescribedCall::Message { body, properties: &message.properties, attempt })
+    }
+
+    /// Returns the call of an export other than `messages`.
+    fn export_call(self) -> Result<ExportCall<'a>, String> {
         let payload = self.payload.map_or("null", RawValue::get);
         let no_job = self.attempt.is_none() && self.boot_outcome.is_none();
         match (self.method, self.job, self.changed, self.start) {
@@ -130,14 +150,32 @@ impl<'a> CallKeys<'a> {
                 Err("`payload`, `attempt` and `boot_outcome` do not apply to `changed` and `start`"
                     .to_owned())
             }
-            _ => Err("expected exactly one of `method`, `job`, `changed` and `start`".to_owned()),
+            _ => Err("expected exactly one of `method`, `job`, `changed`, `message` and `start`"
+                .to_owned()),
+        }
+    }
+}
+
+/// A call that the keys describe.
+pub(super) enum DescribedCall<'a> {
+    Export(ExportCall<'a>),
+    Message { body: Vec<u8>, properties: &'a [(String, String)], attempt: u32 },
+}
+
+impl DescribedCall<'_> {
+    pub(super) fn as_export_call(&self) -> ExportCall<'_> {
+        match self {
+            DescribedCall::Export(call) => *call,
+            DescribedCall::Message { body, properties, attempt } => {
+                ExportCall::Message { body, properties, attempt: *attempt }
+            }
         }
     }
 }
 
 /// The action of a step.
 enum StepAction<'a> {
-    Call(ExportCall<'a>),
+    Call(DescribedCall<'a>),
     Change(&'a Map<String, Value>),
     After(Duration),
     Restart(Restart),
@@ -156,9 +194,12 @@ impl Step {
             return name.clone();
         }
         match self.action() {
-            Ok(StepAction::Call(ExportCall::Method { name, .. })) => format!("method {name}"),
-            Ok(StepAction::Call(ExportCall::Job { name, .. })) => format!("job {name}"),
-            Ok(StepAction::Call(_)) => "start".to_owned(),
+            Ok(StepAction::Call(call)) => match call.as_export_call() {
+                ExportCall::Method { name, .. } => format!("method {name}"),
+                ExportCall::Job { name, .. } => format!("job {name}"),
+                ExportCall::Message { .. } => "message".to_owned(),
+                ExportCall::Changed { .. } | ExportCall::Start { .. } => "start".to_owned(),
+            },
             Ok(StepAction::Change(_)) => "changed".to_owned(),
             Ok(StepAction::After(time)) => format!("after {time:?}"),
             Ok(StepAction::Restart(Restart::Host)) => "restart of the host".to_owned(),
@@ -173,7 +214,7 @@ impl Step {
             session.set_offline(offline);
         }
         Ok(match self.action()? {
-            StepAction::Call(call) => session.call(&call),
+            StepAction::Call(call) => session.call(&call.as_export_call()),
             StepAction::Change(patch) => {
                 session.change(patch).map_err(|error| format!("changed: {error}"))?
             }
@@ -185,8 +226,8 @@ impl Step {
     fn action(&self) -> Result<StepAction<'_>, String> {
         let call = CallKeys::of_step(self);
         match (self.after, self.restart) {
-            (None, None) if !call.is_empty() => Ok(match call.export_call()? {
-                ExportCall::Changed { patch } => StepAction::Change(patch),
+            (None, None) if !call.is_empty() => Ok(match call.described_call()? {
+                DescribedCall::Export(ExportCall::Changed { patch }) => StepAction::Change(patch),
                 call => StepAction::Call(call),
             }),
             (Some(time), None) if call.is_empty() => Ok(StepAction::After(time)),
@@ -196,8 +237,8 @@ impl Step {
             (None, Some(RestartKind::Machine)) if call.is_empty() => {
                 Ok(StepAction::Restart(Restart::Machine))
             }
-            _ => Err("expected exactly one of `method`, `job`, `changed`, `start`, `after` and \
-                      `restart`"
+            _ => Err("expected exactly one of `method`, `job`, `changed`, `message`, `start`, \
+                      `after` and `restart`"
                 .to_owned()),
         }
     }

@@ -28,7 +28,18 @@ fn check_invalid(text: &str, reason: &str) {
 #[test]
 fn an_invalid_case_is_reported_in_one_line_with_file_and_key() {
     check_invalid("", "EOF while parsing a value at line 1 column 0");
-    check_invalid("{}", "expected exactly one of `method`, `job`, `changed` and `start`");
+    check_invalid(
+        "{}",
+        "expected exactly one of `method`, `job`, `changed`, `message` and `start`",
+    );
+    check_invalid(
+        r#"{"message": {}, "payload": 1}"#,
+        "`message` allows no other call, and only `attempt`",
+    );
+    check_invalid(
+        r#"{"message": {"body": 1, "body_base64": ""}}"#,
+        "message: expected at most one of `body` and `body_base64`",
+    );
     check_invalid(r#"{"method": "open", "attempt": 2}"#, "`attempt` and `boot_outcome` need `job`");
     check_invalid(
         r#"{"start": null, "payload": 1}"#,
@@ -239,3 +250,22 @@ fn an_invalid_response_is_reported_with_its_position() {
 }
 
 mod steps;
+
+#[test]
+fn a_message_is_delivered_with_its_body_and_properties() {
+    let accepted = json!({
+        "message": {"body": {"got": 1}},
+        "expect": {"reported": {"got": 1}},
+    });
+    assert_eq!(run("mails.wat", accepted), [""; 0]);
+    let rejected = json!({
+        "message": {"body_base64": "cmVqZWN0", "properties": {"$.mid": "1", "why": "because"}},
+        "expect": {"error": "rejected", "message": "because"},
+    });
+    assert_eq!(run("mails.wat", rejected), [""; 0]);
+    let steps = json!([
+        {"message": {"body": "later"}, "expect": {"error": "retry"}},
+        {"message": {"body": "later"}, "attempt": 2, "expect": {}},
+    ]);
+    assert_eq!(run("mails.wat", json!({ "steps": steps })), [""; 0]);
+}

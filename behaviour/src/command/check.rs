@@ -195,6 +195,7 @@ impl CheckedFile<'_> {
                 "deferred": inspection.optional.deferred,
                 "desired": inspection.optional.desired,
                 "lifecycle": inspection.optional.lifecycle,
+                "messages": inspection.optional.messages,
             },
             "capabilities": self.capabilities(),
             "wasi": inspection.wasi(),
@@ -244,6 +245,7 @@ impl CheckedFile<'_> {
             ("deferred", optional.deferred),
             ("desired", optional.desired),
             ("lifecycle", optional.lifecycle),
+            ("messages", optional.messages),
         ];
         all.into_iter().filter(|(_, has)| !has).map(|(name, _)| name.to_owned())
     }

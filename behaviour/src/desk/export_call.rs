@@ -30,6 +30,15 @@ pub enum ExportCall<'a> {
         /// The patch of the desired properties.
         patch: &'a Map<String, Value>,
     },
+    /// A cloud-to-device message.
+    Message {
+        /// The body.
+        body: &'a [u8],
+        /// The names and values of the properties.
+        properties: &'a [(String, String)],
+        /// The attempt number, from 1.
+        attempt: u32,
+    },
     /// The start of a plugin.
     Start {
         /// The version that the plugin replaces; `None` if there was none.
@@ -42,8 +51,8 @@ pub enum ExportCall<'a> {
 pub enum CallFailure {
     /// An error of the call itself, such as a missed deadline or a trap.
     Call(CallError),
-    /// An error that the plugin returned from a job, or for a change of the desired
-    /// properties.
+    /// An error that the plugin returned from a job, for a change of the desired properties, or
+    /// for a message.
     Job(JobError),
     /// An error that the plugin returned at its start.
     Start(String),
@@ -51,7 +60,8 @@ pub enum CallFailure {
 
 impl CallFailure {
     /// Returns the status that the caller of a method would receive. Returns `None` for an
-    /// error that the plugin returned from a job, a change or a start, which have no status.
+    /// error that the plugin returned from a job, a change, a message or a start, which have no
+    /// status.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match self {
@@ -94,6 +104,7 @@ impl ExportCall<'_> {
         match self {
             ExportCall::Method { name, .. } | ExportCall::Job { name, .. } => name,
             ExportCall::Changed { .. } => "desired.changed",
+            ExportCall::Message { .. } => "messages.receive",
             ExportCall::Start { .. } => "lifecycle.start",
         }
     }
@@ -120,6 +131,11 @@ impl ExportCall<'_> {
                 let payload = serde_json::to_string(patch).expect("a patch is JSON");
                 let result =
                     plugin.desired_changed(Call { payload: &payload, ..call }, version).await;
+                without_answer(result, CallFailure::Job)
+            }
+            ExportCall::Message { body, properties, attempt } => {
+                call.attempt = *attempt;
+                let result = plugin.receive_message(call, body, properties).await;
                 without_answer(result, CallFailure::Job)
             }
             ExportCall::Start { previous_version } => {
@@ -159,7 +175,8 @@ mod tests {
             boot_outcome: BootOutcome::NotWaitedFor,
         };
         let changed = ExportCall::Changed { patch: &Map::new() };
-        for call in [job, changed, ExportCall::Start { previous_version: None }] {
+        let message = ExportCall::Message { body: b"", properties: &[], attempt: 1 };
+        for call in [job, changed, message, ExportCall::Start { previous_version: None }] {
             let failure = Desk::default().call(&plugin, &call).answer.unwrap_err();
             assert_eq!((failure.status(), failure.code()), (Some(501), "no-export"), "{call:?}");
         }

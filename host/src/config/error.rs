@@ -141,6 +141,9 @@ pub enum ConfigError {
     /// Replaceable plugin that does not exist.
     #[error("[fleet]: `replaces`: no [plugins.{0}]")]
     FleetReplaces(String),
+    /// Receiver of cloud-to-device messages that does not exist.
+    #[error("[hub]: `messages`: no [plugins.{0}]")]
+    MessagesPlugin(String),
     /// Invalid method name in `[fleet]`.
     #[error("[fleet]: `methods`")]
     FleetMethod {

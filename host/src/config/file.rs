@@ -38,6 +38,7 @@ pub(super) struct Hub {
     pub(super) token_lifetime: Option<Period>,
     pub(super) profile: Option<String>,
     pub(super) telemetry_topic: Option<String>,
+    pub(super) messages: Option<String>,
     pub(super) identity: Option<IdentityKeys>,
 }
 

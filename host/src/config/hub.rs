@@ -33,6 +33,8 @@ pub struct HubSection {
     pub profile: Option<ConnectionProfile>,
     /// Topic of messages with MQTT 5; `None` for that of the profile.
     pub telemetry_topic: Option<CustomTopic>,
+    /// Plugin that receives cloud-to-device messages; `None` if the device receives none.
+    pub messages: Option<String>,
 }
 
 impl HubSection {
@@ -72,6 +74,7 @@ pub(super) fn hub(section: file::Hub, directory: &Path, errors: &mut Errors) -> 
         identity: identity?,
         profile: profile?,
         telemetry_topic: telemetry_topic?,
+        messages: section.messages,
     })
 }
 

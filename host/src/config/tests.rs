@@ -325,3 +325,11 @@ fn an_entry_of_the_cloud_is_refused_beyond_its_bounds() {
     let error = fleet.section("p", &entry, &Default::default(), "c".into(), "0".into());
     assert_eq!(error.unwrap_err().code, "no-methods");
 }
+
+#[test]
+fn the_receiver_of_messages_is_a_plugin() {
+    let config = parse(&format!("[hub]\nmessages = \"reboot\"\n{REBOOT}")).unwrap();
+    assert_eq!(config.hub.messages.as_deref(), Some("reboot"));
+    let text = format!("[hub]\nmessages = \"nobody\"\n{REBOOT}");
+    check_refused(&text, "[hub]: `messages`: no [plugins.nobody]");
+}

@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use protocol::id::{MethodName, RequestId};
+use protocol::properties::MessageProperties;
 use protocol::topic::HubTopic;
 use protocol::twin::DesiredPatch;
 use rumqttc::Publish;
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::warn;
 
 /// An event from the hub.
 #[derive(Debug)]
@@ -26,6 +27,26 @@ pub(crate) enum Incoming {
     Desired(DesiredPatch),
     /// An answer to the request for a certificate.
     CredentialAnswer(CredentialAnswer),
+    /// A cloud-to-device message, which the device has to acknowledge.
+    Message(IncomingMessage),
+}
+
+/// A cloud-to-device message as it arrived.
+#[derive(Debug)]
+pub(crate) struct IncomingMessage {
+    pub(crate) properties: MessageProperties,
+    pub(crate) body: Bytes,
+    /// The delivery, for the acknowledgement.
+    pub(crate) delivery: TakenMessage,
+}
+
+/// A delivery of a cloud-to-device message, which is acknowledged on the same connection only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TakenMessage {
+    /// The packet id; 0 if the hub expects no acknowledgement.
+    pub(crate) id: u16,
+    /// The number of the connection on which the message arrived.
+    pub(crate) connection: u64,
 }
 
 /// An answer to a request for a certificate.
@@ -89,9 +110,10 @@ pub(super) fn parse(publish: Publish, connection: u64) -> Option<Incoming> {
                 body: publish.payload,
             }))
         }
-        Ok(HubTopic::CloudToDevice { .. }) => {
-            debug!(topic = publish.topic, "cloud-to-device message ignored");
-            None
+        Ok(HubTopic::CloudToDevice { properties, .. }) => {
+            let delivery = TakenMessage { id: publish.pkid, connection };
+            let body = publish.payload;
+            Some(Incoming::Message(IncomingMessage { properties, body, delivery }))
         }
         Err(error) => {
             let Some(rid) = HubTopic::malformed_method(&publish.topic) else {

@@ -11,6 +11,7 @@ use protocol::credentials;
 use protocol::host_name::HostName;
 use protocol::mqtt5::{ConnectionProfile, CustomTopic};
 use protocol::sas::{SasToken, sign};
+use protocol::topic::Filter;
 use protocol::user_name::{API_VERSION, UserName};
 use rustls::ClientConfig;
 use trust::LiveTrust;
@@ -42,6 +43,8 @@ pub(crate) struct Dial {
     admission: Arc<LateAdmission>,
     methods: SharedMethods,
     telemetry_topic: Option<CustomTopic>,
+    /// `true` if a plugin receives cloud-to-device messages.
+    receives_messages: bool,
 }
 
 /// A password and its lifetime.
@@ -139,6 +142,7 @@ impl Dial {
             methods: Arc::new(Mutex::new(methods)),
             admission,
             telemetry_topic: hub.telemetry_topic.clone(),
+            receives_messages: hub.messages.is_some(),
         }
     }
 
@@ -176,6 +180,13 @@ impl Dial {
     /// Returns the topic of telemetry, if it is not that of the profile.
     pub(super) fn telemetry_topic(&self) -> Option<String> {
         self.telemetry_topic.as_ref().map(|topic| topic.of(&self.identity.device))
+    }
+
+    /// Returns the filter of cloud-to-device messages, if a plugin receives them.
+    pub(super) fn messages(&self) -> Option<Filter> {
+        let device = self.identity.device.clone();
+        let has_messages = self.receives_messages && self.profile == ConnectionProfile::Classic;
+        has_messages.then_some(Filter::CloudToDevice { device })
     }
 
     /// Returns the record of the clocks at the last connection.

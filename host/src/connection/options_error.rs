@@ -47,6 +47,9 @@ pub enum OptionsError {
     /// A topic of telemetry, which the profile `classic` does not have.
     #[error("`telemetry_topic` under [hub] needs a hub with the profile `mqttV5`")]
     TelemetryTopic,
+    /// Cloud-to-device messages, which modules and the profile `mqttV5` do not have.
+    #[error("`messages` under [hub] needs a device with the profile `classic`, not a module")]
+    Messages,
     /// An assignment to a hub with another profile than the configured one.
     #[error(
         "`profile` under [hub] is `{configured}`, but that of the assigned hub is `{assigned}`"
@@ -77,6 +80,10 @@ pub(super) fn check_profile(
     identity: &DeviceConnectionString,
     hub: &HubSection,
 ) -> Result<(), OptionsError> {
+    let has_messages = profile == ConnectionProfile::Classic && identity.module.is_none();
+    if hub.messages.is_some() && !has_messages {
+        return Err(OptionsError::Messages);
+    }
     match profile {
         ConnectionProfile::Classic if hub.telemetry_topic.is_some() => {
             Err(OptionsError::TelemetryTopic)

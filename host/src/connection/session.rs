@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use protocol::id::RequestId;
 use protocol::mqtt5::ConnectionProfile;
-use rumqttc::Packet;
+use rumqttc::{Packet, PubAck};
 use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -22,7 +22,7 @@ use super::receipts::{Receipt, Receipts};
 use super::renewal::{self, Renewal};
 use super::window::{SetAside, Window};
 use super::wire::Wire;
-use super::{ConnectionHistory, Outgoing, OutgoingRequest};
+use super::{ConnectionHistory, Outgoing, OutgoingRequest, TakenMessage};
 use crate::supervision::Pulse;
 use sending::GOODBYE_WAIT;
 
@@ -49,6 +49,8 @@ pub(super) struct Session {
     pub(super) messages: mpsc::Receiver<Outgoing>,
     /// Requests that are sent once, and that the hub answers.
     pub(super) requests: mpsc::Receiver<OutgoingRequest>,
+    /// Cloud-to-device messages that the device has taken, for their acknowledgement.
+    pub(super) taken: mpsc::Receiver<TakenMessage>,
     /// Set to `true` while messages can be sent.
     pub(super) online: watch::Sender<bool>,
     /// The state of the connection, for the operator.
@@ -185,7 +187,8 @@ impl Session {
         renewal: &mut Renewal,
         dial: &Arc<Dial>,
     ) -> Result<Ended, ConnectionFailure> {
-        self.begin(state, subscribes_to_certificates(dial)).await?;
+        let filters = sending::subscriptions(subscribes_to_certificates(dial), dial.messages());
+        self.begin(state, filters).await?;
         let closing = self.closing.clone();
         let mut closing = pin!(closing.cancelled());
         let mut ping = pin!(sleep(dial.ping_interval()));
@@ -205,6 +208,11 @@ impl Session {
                     self.yield_to_answers(state).await;
                     let packets = self.queued(None, Some(message));
                     self.send(state, packets).await?;
+                }
+                Some(taken) = self.taken.recv(), if open => {
+                    if taken.connection == self.connection {
+                        self.send(state, vec![Packet::PubAck(PubAck::new(taken.id))]).await?;
+                    }
                 }
                 () = sleep_until(probe_at.unwrap_or_else(Instant::now)), if probe_at.is_some() => {
                     let packets = self.window.due().into_iter().map(Packet::Publish).collect();
@@ -286,6 +294,7 @@ mod tests {
             to_device,
             messages: mpsc::channel(1).1,
             requests: mpsc::channel(1).1,
+            taken: mpsc::channel(1).1,
             online: watch::Sender::new(true),
             receipts: Arc::default(),
             answers: Answers::default(),

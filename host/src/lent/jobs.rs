@@ -15,24 +15,28 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use plugin::{BootOutcome, HostError, JobQueue, NewJob, QueueMemory};
+use plugin::{BootOutcome, HostError, JobQueue, QueueMemory};
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use crate::backoff::{doubled, random_part};
 use crate::ids::IdSequence;
-use crate::journal::{Journal, Mirrored, Pages, Persistent, RecordKind};
+use crate::journal::{Journal, Mirrored, Persistent, RecordKind};
 use crate::lent::clock::WorkClock;
 use crate::lent::power::boot::Boot;
 use crate::supervision::caught;
 use job::Job;
+pub(crate) use job::JobKind;
 pub(crate) use listed::{ListedJob, ListedState, NotCancelled};
+pub(crate) use message::{CloudMessage, MESSAGE_JOB};
 use queue::{Attempt, Now, ScheduledJobs};
 
 mod job;
 mod listed;
+mod message;
 mod queue;
+mod schedule;
 #[cfg(test)]
 mod tests;
 
@@ -70,6 +74,7 @@ pub(crate) struct JobCall<'a> {
     /// The id of the call.
     pub(crate) id: Arc<str>,
     pub(crate) plugin: &'a str,
+    pub(crate) kind: JobKind,
     pub(crate) name: &'a str,
     pub(crate) payload: &'a str,
     pub(crate) attempt: u32,
@@ -187,7 +192,7 @@ impl Jobs {
     /// Runs one attempt of a job, and records its outcome.
     async fn attempt(&self, id: &Arc<str>, run: &Attempt, runner: &dyn Runner) {
         let Attempt { job, outcome } = run;
-        let Job { plugin, name, payload, attempt, .. } = job;
+        let Job { plugin, kind, name, payload, attempt, .. } = job;
         if let Err(error) = self.journal.flush().await {
             let wait = self.queue.lock().not_now(id, self.now());
             debug!(plugin, job = name, %id, ?wait, "job waits: {error}");
@@ -198,6 +203,7 @@ impl Jobs {
         let end = runner.run_job(JobCall {
             id: Arc::clone(&call),
             plugin,
+            kind: *kind,
             name,
             payload,
             attempt: *attempt,
@@ -335,57 +341,5 @@ impl Persistent for ScheduledJobs {
 
     fn read(key: &[u8], value: &[u8]) -> Option<(Arc<str>, Job)> {
         Some((std::str::from_utf8(key).ok()?.into(), serde_json::from_slice(value).ok()?))
-    }
-}
-
-impl JobQueue for Jobs {
-    fn add<'a>(
-        &'a self,
-        plugin: &'a str,
-        call: &'a str,
-        job: NewJob,
-        max_waiting: u32,
-    ) -> BoxFuture<'a, Result<String, HostError>> {
-        Box::pin(async move {
-            let id: Arc<str> = self.ids.text().into();
-            let (owner, call) = (plugin.to_owned(), call.to_owned());
-            let (queue, undoing) = (Arc::clone(&self.queue), Arc::clone(&self.queue));
-            let (now, new) = (self.now(), Arc::clone(&id));
-            let add = move |_: &Pages<'_>| {
-                queue.lock().add(Arc::clone(&new), &owner, &call, job, max_waiting, now)?;
-                Ok(new)
-            };
-            let undo = move |id| drop(undoing.lock().remove(&id));
-            let id = self.journal.write_for(plugin, add, undo).await?;
-            self.queue.wake.notify_one();
-            Ok(id.as_ref().to_owned())
-        })
-    }
-
-    fn call_ended(&self, call: &str) {
-        if self.queue.lock().call_ended(call, self.now()) {
-            self.queue.wake.notify_one();
-        }
-    }
-
-    fn cancel<'a>(
-        &'a self,
-        plugin: &'a str,
-        id: &'a str,
-    ) -> BoxFuture<'a, Result<bool, HostError>> {
-        Box::pin(async move {
-            let (owner, id): (String, Arc<str>) = (plugin.to_owned(), id.into());
-            let (queue, undoing) = (Arc::clone(&self.queue), Arc::clone(&self.queue));
-            let cancel = move |_: &Pages<'_>| {
-                let removed = queue.lock().cancel(&owner, &id);
-                Ok(removed.map(|removed| (id, removed)))
-            };
-            let undo = move |removed: Option<(Arc<str>, queue::RemovedJob)>| {
-                if let Some((id, removed)) = removed {
-                    undoing.lock().put_back(id, removed);
-                }
-            };
-            Ok(self.journal.write_for(plugin, cancel, undo).await?.is_some())
-        })
     }
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use plugin::{Call, CallError, JobError, readable};
+use plugin::{BootOutcome, Call, CallError, HostError, JobError, Limits, readable};
 use tokio::time::Instant;
+use tracing::warn;
 
 use super::{Router, ended};
-use crate::lent::jobs::{JobCall, JobEnd, Runner};
+use crate::lent::jobs::{CloudMessage, JobCall, JobEnd, JobKind, MESSAGE_JOB, Runner};
 
 impl Runner for Router {
     fn can_run_jobs(&self, plugin: &str) -> bool {
@@ -35,6 +36,42 @@ impl Runner for Router {
 }
 
 impl Router {
+    /// Returns the maximum number of waiting jobs of a plugin, its messages included.
+    pub(crate) fn max_jobs(&self, plugin: &str) -> u32 {
+        let table = self.table();
+        let version = table.slot(plugin).and_then(|slot| slot.view().active);
+        version.map_or(Limits::default().jobs, |version| version.loaded.plugin.limits().jobs)
+    }
+
+    /// Passes a message to a plugin at once. Returns an error if the message has to be sent again.
+    pub(crate) async fn receive_message(
+        &self,
+        plugin: &str,
+        message: &CloudMessage,
+    ) -> Result<(), HostError> {
+        let (id, payload): (Arc<str>, _) = (self.calls.text().into(), message.to_payload());
+        let call = JobCall {
+            id: Arc::clone(&id),
+            plugin,
+            kind: JobKind::Message,
+            name: MESSAGE_JOB,
+            payload: &payload,
+            attempt: 1,
+            boot_outcome: BootOutcome::NotWaitedFor,
+        };
+        let end = self.run_job(call).await;
+        self.call_ended(&id);
+        match end {
+            JobEnd::Done => Ok(()),
+            JobEnd::Rejected(reason) => {
+                warn!(plugin, call = %id, "message rejected by the plugin: {reason}");
+                Ok(())
+            }
+            JobEnd::Failed { reason, .. } | JobEnd::NotNow(reason) => Err(HostError::Other(reason)),
+            JobEnd::Stopped => Err(HostError::Other("the host is stopping".to_owned())),
+        }
+    }
+
     /// Runs a job, unless the host or the plugin accepts no calls.
     async fn job(&self, job: JobCall<'_>) -> JobEnd {
         if self.is_draining() {
@@ -56,11 +93,22 @@ impl Router {
             boot_outcome: job.boot_outcome,
             lent: Arc::clone(&self.lent),
         };
-        let recorded = self.record(slot, &begun, &mut call, true).await;
-        let outcome = begun.version.loaded.plugin.run_job(call).await;
-        if let Some(recorded) = recorded {
-            recorded.end_job(&outcome);
-        }
+        let plugin = &begun.version.loaded.plugin;
+        let outcome = if job.kind == JobKind::Message {
+            let Some(CloudMessage { body, properties }) = CloudMessage::from_payload(job.payload)
+            else {
+                return JobEnd::Rejected("the message is corrupt".into());
+            };
+            call.payload = "null";
+            plugin.receive_message(call, &body, &properties).await
+        } else {
+            let recorded = self.record(slot, &begun, &mut call, true).await;
+            let outcome = plugin.run_job(call).await;
+            if let Some(recorded) = recorded {
+                recorded.end_job(&outcome);
+            }
+            outcome
+        };
         ended(slot, &begun, outcome.as_ref().err());
         job_end(outcome)
     }

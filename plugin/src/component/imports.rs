@@ -50,6 +50,8 @@ pub struct Exports {
     pub desired: bool,
     /// `true` if it exports `lifecycle`, which is called when its version starts and stops.
     pub lifecycle: bool,
+    /// `true` if it exports `messages`, which receives cloud-to-device messages.
+    pub messages: bool,
 }
 
 /// Checks the imports before the component is compiled. Returns an error for the first one
@@ -247,6 +249,7 @@ fn find<'a>(names: impl Iterator<Item = &'a str>) -> Result<(bool, Exports), Loa
             (OUR_PACKAGE, "deferred") => &mut exports.deferred,
             (OUR_PACKAGE, "desired") => &mut exports.desired,
             (OUR_PACKAGE, "lifecycle") => &mut exports.lifecycle,
+            (OUR_PACKAGE, "messages") => &mut exports.messages,
             _ => continue,
         };
         check_version(export, version)?;
@@ -372,6 +375,6 @@ mod tests {
         let names = ["methods", "deferred", "lifecycle"];
         let names = names.map(|name| format!("device:behaviour/{name}@0.1.1"));
         let found = exports(names.iter().map(String::as_str)).unwrap();
-        assert_eq!(found, Exports { deferred: true, desired: false, lifecycle: true });
+        assert_eq!(found, Exports { deferred: true, lifecycle: true, ..Exports::default() });
     }
 }

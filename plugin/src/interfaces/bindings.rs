@@ -52,3 +52,13 @@ pub(in crate::interfaces) mod lifecycle {
         exports: { default: async },
     });
 }
+
+/// Bindings of the export for cloud-to-device messages.
+pub(in crate::interfaces) mod messages {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "package plugin:messages; world with-messages { export device:behaviour/messages@0.1.1; }",
+        with: { "device:behaviour/types": super::device::behaviour::types },
+        exports: { default: async },
+    });
+}

@@ -94,6 +94,31 @@ impl Plugin {
         Ok(self.run(&linked, &call, function).await?.map_err(JobError::from))
     }
 
+    /// Calls `messages.receive` with a cloud-to-device message, which counts as the payload. The
+    /// inner error is the plugin's own.
+    pub async fn receive_message(
+        &self,
+        call: Call<'_>,
+        body: &[u8],
+        properties: &[(String, String)],
+    ) -> Result<Result<(), JobError>, CallError> {
+        let linked = self.loaded.linked();
+        let pre = linked.messages.as_ref().ok_or(CallError::NoExport("messages"))?;
+        let of_properties = properties.iter().map(|(name, value)| name.len() + value.len());
+        let bytes = body.len() + of_properties.sum::<usize>();
+        let limit_bytes = self.loaded.about.limits.payload_bytes;
+        if bytes > limit_bytes {
+            return Err(CallError::PayloadTooLarge { bytes, limit_bytes });
+        }
+        let function = async |store: &mut Store<CallState>| {
+            let guest =
+                pre.instantiate_async(&mut *store).await.map_err(GuestError::Instantiating)?;
+            let messages = guest.device_behaviour_messages();
+            messages.call_receive(store, body, properties).await.map_err(GuestError::Running)
+        };
+        Ok(self.run(&linked, &call, function).await?.map_err(JobError::from))
+    }
+
     /// Calls `lifecycle.start` of a version that replaces `previous_version`. The inner
     /// error is the plugin's own, unescaped message.
     pub async fn start(

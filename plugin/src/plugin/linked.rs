@@ -6,7 +6,9 @@ use crate::compile;
 use crate::compile::cache::Source;
 use crate::engine::EngineParts;
 use crate::engine::pools::Pool;
-use crate::interfaces::{self, BehaviourPre, WithDeferredPre, WithDesiredPre, WithLifecyclePre};
+use crate::interfaces::{
+    self, BehaviourPre, WithDeferredPre, WithDesiredPre, WithLifecyclePre, WithMessagesPre,
+};
 use std::ops::Deref;
 use std::sync::Arc;
 use wasmtime::component::{Component, Linker};
@@ -19,6 +21,7 @@ pub(crate) struct Linked {
     pub(crate) deferred: Option<WithDeferredPre<CallState>>,
     pub(crate) desired: Option<WithDesiredPre<CallState>>,
     pub(crate) lifecycle: Option<WithLifecyclePre<CallState>>,
+    pub(crate) messages: Option<WithMessagesPre<CallState>>,
 }
 
 impl Linked {
@@ -53,6 +56,7 @@ impl Linked {
             deferred: optional(exports.deferred).map(WithDeferredPre::new).transpose()?,
             desired: optional(exports.desired).map(WithDesiredPre::new).transpose()?,
             lifecycle: optional(exports.lifecycle).map(WithLifecyclePre::new).transpose()?,
+            messages: optional(exports.messages).map(WithMessagesPre::new).transpose()?,
             behaviour: BehaviourPre::new(pre)?,
             pool,
         })

@@ -10,7 +10,10 @@ async fn a_component_for_each_released_contract_loads_and_answers() {
         let settings =
             PluginSettings { capabilities: [Capability::Http].into(), ..PluginSettings::default() };
         let plugin = engine().load("frozen", bytes, settings).unwrap();
-        assert_eq!(plugin.exports(), Exports { deferred: true, desired: true, lifecycle: true });
+        assert_eq!(
+            plugin.exports(),
+            Exports { deferred: true, desired: true, lifecycle: true, ..Exports::default() }
+        );
         let host = Host::default();
 
         let answer = host.call(&plugin, "any", r#"{"a":[1]}"#).await.unwrap();

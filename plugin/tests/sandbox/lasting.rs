@@ -122,6 +122,35 @@ async fn a_plugin_accepts_a_change_or_requests_a_retry() {
 }
 
 #[tokio::test]
+async fn a_message_is_accepted_rejected_or_tried_again() {
+    let (host, plugin) = (Host::default(), load("mails.wat"));
+    let reason = [("$.mid".to_owned(), "m1".to_owned()), ("why".to_owned(), "because".to_owned())];
+    let receive = |body: &'static str, attempt| {
+        let call = Call { attempt, ..host.a_call("messages.receive", "null") };
+        plugin.receive_message(call, body.as_bytes(), &reason)
+    };
+
+    assert_eq!(receive("hello", 1).await.unwrap(), Ok(()));
+    assert_eq!(receive("later", 1).await.unwrap(), Err(JobError::Retry(Some(1))));
+    assert_eq!(receive("later", 2).await.unwrap(), Ok(()));
+    let rejected = Err(JobError::Reject("because".to_owned()));
+    assert_eq!(receive("reject", 1).await.unwrap(), rejected);
+}
+
+#[tokio::test]
+async fn a_message_counts_as_the_payload_with_its_properties() {
+    let limits = Limits { payload_bytes: 10, ..Limits::default() };
+    let settings = PluginSettings { limits, ..PluginSettings::default() };
+    let (host, plugin) = (Host::default(), load_with("mails.wat", settings).unwrap());
+    let call = || host.a_call("messages.receive", "null");
+
+    assert_eq!(plugin.receive_message(call(), b"123456789", &[]).await.unwrap(), Ok(()));
+    let property = [("a".to_owned(), "b".to_owned())];
+    let error = plugin.receive_message(call(), b"123456789", &property).await.unwrap_err();
+    assert!(matches!(error, CallError::PayloadTooLarge { bytes: 11, limit_bytes: 10 }), "{error}");
+}
+
+#[tokio::test]
 async fn a_version_starts_or_refuses_with_a_reason_and_stops() {
     let (host, plugin) = (Host::default(), load("lasts.wat"));
     let start = |previous| plugin.start(host.a_call("start", "null"), previous);
@@ -143,6 +172,8 @@ async fn a_call_of_a_missing_export_has_its_own_error() {
 
     no_export(plugin.run_job(host.a_call("job", "null")).await.unwrap_err());
     no_export(plugin.desired_changed(host.a_call("desired", "{}"), 1).await.unwrap_err());
+    let message = plugin.receive_message(host.a_call("message", "null"), b"", &[]);
+    no_export(message.await.unwrap_err());
     no_export(plugin.start(host.a_call("start", "null"), None).await.unwrap_err());
     no_export(plugin.stop(host.a_call("stop", "null")).await.unwrap_err());
 }

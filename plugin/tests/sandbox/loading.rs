@@ -84,8 +84,10 @@ fn a_plugin_has_the_capabilities_that_are_requested_and_granted() {
 
 #[test]
 fn optional_exports_are_detected() {
-    let all = Exports { deferred: true, desired: true, lifecycle: true };
+    let all = Exports { deferred: true, desired: true, lifecycle: true, ..Exports::default() };
     assert_eq!(load("lasts.wat").exports(), all);
+    let messages = Exports { messages: true, ..Exports::default() };
+    assert_eq!(load("mails.wat").exports(), messages);
     assert_eq!(load("sleeps.wat").exports(), Exports::default());
 }
 

@@ -144,7 +144,7 @@ fn an_invalid_step_is_reported_in_one_line_with_its_number() {
         r#"{"steps": [{"after": "1s"}], "method": "m"}"#,
         "a case with `steps` has its calls, jobs and expectations in them",
     );
-    let one = "expected exactly one of `method`, `job`, `changed`, `start`, `after` and `restart`";
+    let one = "expected exactly one of `method`, `job`, `changed`, `message`, `start`, `after` and `restart`";
     check_invalid(r#"{"steps": [{"after": "1s"}, {}]}"#, &format!("steps[1]: {one}"));
     check_invalid(r#"{"steps": [{"after": "1s", "method": "m"}]}"#, &format!("steps[0]: {one}"));
     check_invalid(

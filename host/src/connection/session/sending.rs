@@ -29,10 +29,10 @@ impl Session {
     pub(super) async fn begin(
         &mut self,
         state: &mut ConnectionState,
-        has_issued_certificate: bool,
+        filters: Subscribe,
     ) -> Result<(), ConnectionFailure> {
         let again = self.window.again(state.wire.session_present).into_iter();
-        let packets = std::iter::once(Packet::Subscribe(subscriptions(has_issued_certificate)));
+        let packets = std::iter::once(Packet::Subscribe(filters));
         let packets = packets.chain(again.map(Packet::Publish)).collect();
         self.send(state, packets).await?;
         // The time limit for acknowledgements must not include the time for sending, which is
@@ -150,13 +150,14 @@ fn is_sendable(topic: &str, body: &[u8]) -> bool {
 }
 
 /// Returns the SUBSCRIBE packet with all subscriptions of the host. Only a device with an issued
-/// certificate requests the next one.
-fn subscriptions(has_issued_certificate: bool) -> Subscribe {
+/// certificate requests the next one, and only one with a receiver gets messages.
+pub(super) fn subscriptions(has_issued_certificate: bool, messages: Option<Filter>) -> Subscribe {
     let filters = [Filter::Methods, Filter::TwinAnswers, Filter::Desired];
     let credentials = has_issued_certificate.then_some(Filter::CredentialAnswers);
     let filters = filters
         .into_iter()
         .chain(credentials)
+        .chain(messages)
         .map(|filter| SubscribeFilter::new(filter.to_string(), QoS::AtLeastOnce));
     let mut subscribe = Subscribe::new_many(filters);
     subscribe.pkid = SUBSCRIBE_ID;

@@ -51,8 +51,8 @@ impl Session {
                 }
                 Packet::Publish(publish) => {
                     let id = publish.pkid;
-                    self.handle_publish(publish).await;
-                    if id != 0 {
+                    let is_done = self.handle_publish(publish).await;
+                    if id != 0 && is_done {
                         acknowledgements.push(Packet::PubAck(PubAck::new(id)));
                     }
                 }
@@ -109,7 +109,9 @@ impl Session {
         let until = Instant::now() + REST_WAIT;
         while let Ok(Ok(packet)) = timeout_at(until, state.wire.next()).await {
             match packet {
-                Received::Packet(Packet::Publish(publish)) => self.handle_publish(publish).await,
+                Received::Packet(Packet::Publish(publish)) => {
+                    self.handle_publish(publish).await;
+                }
                 Received::Packet(Packet::PubAck(ack)) => self.acknowledged(ack.pkid),
                 Received::Packet(_) => {}
                 Received::Refused { id, reason } => self.refused(id, reason),
@@ -117,14 +119,17 @@ impl Session {
         }
     }
 
-    /// Parses a packet and forwards its event.
-    async fn handle_publish(&mut self, publish: Publish) {
+    /// Parses a packet and forwards its event. Returns `false` if the device acknowledges it.
+    async fn handle_publish(&mut self, publish: Publish) -> bool {
+        let mut is_done = true;
         if let Some(incoming) = parse(publish, self.connection) {
             if let Incoming::TwinAnswer { rid, .. } = &incoming {
                 self.change.take_if(|change| change == rid);
             }
+            is_done = !matches!(incoming, Incoming::Message(_));
             self.forward(incoming).await;
         }
+        is_done
     }
 
     /// Sends an event to the device loop, and waits while its queue is full. Drops the event

@@ -10,6 +10,9 @@ use crate::lent::size;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Job {
     pub(super) plugin: String,
+    /// The function that runs the job.
+    #[serde(default)]
+    pub(super) kind: JobKind,
     /// The name that the plugin chose.
     pub(super) name: String,
     /// The payload, as JSON text.
@@ -27,6 +30,16 @@ impl Job {
         let Job { plugin, name, payload, .. } = self;
         size::ENTRY_BYTES + 2 * (plugin.len() + name.len() + payload.len())
     }
+}
+
+/// The function of the plugin that runs a job.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum JobKind {
+    /// `deferred.run`, for a job that the plugin has scheduled.
+    #[default]
+    Deferred,
+    /// `messages.receive`, for a cloud-to-device message.
+    Message,
 }
 
 /// The event that makes a job due.
@@ -92,7 +105,8 @@ mod tests {
         ] {
             let outcome = BootOutcome::NotWaitedFor;
             let (plugin, name, payload) = ("p".into(), "job".into(), "[1]".into());
-            let job = Job { plugin, name, payload, when, outcome, attempt: u32::MAX };
+            let kind = JobKind::Deferred;
+            let job = Job { plugin, kind, name, payload, when, outcome, attempt: u32::MAX };
             let record = serde_json::to_vec(&job).unwrap();
             let mut queue = ScheduledJobs::new(None, "run".into());
             for value in std::iter::once(record.clone()).chain(mutations(&record)) {

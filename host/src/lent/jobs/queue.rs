@@ -15,7 +15,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use plugin::{BootOutcome, HostError, JobWhen, NewJob, QueueMemory, QueuedMemory};
 
-use super::job::{Job, When};
+use super::job::{Job, JobKind, When};
 use super::listed::{ListedJob, ListedState};
 use crate::backoff::doubled;
 use crate::lent::power::boot::Boot;
@@ -127,7 +127,7 @@ impl ScheduledJobs {
         id: Arc<str>,
         plugin: &str,
         call: &str,
-        new: NewJob,
+        (kind, new): (JobKind, NewJob),
         max_waiting: u32,
         now: Now,
     ) -> Result<(), HostError> {
@@ -157,7 +157,8 @@ impl ScheduledJobs {
         };
         let NewJob { name, payload, .. } = new;
         let outcome = BootOutcome::NotWaitedFor;
-        let job = Job { plugin: plugin.to_owned(), name, payload, when, outcome, attempt: 0 };
+        let plugin = plugin.to_owned();
+        let job = Job { plugin, kind, name, payload, when, outcome, attempt: 0 };
         let memory = self.memory.reserve(job.memory_bytes());
         let memory = memory.map_err(|error| HostError::QuotaExceeded(error.to_string()))?;
         self.waiting_for_call += usize::from(matches!(state, JobState::WaitingForCall { .. }));

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 
 use parking_lot::Mutex;
-use plugin::JobWhen;
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
+
+use plugin::{JobWhen, NewJob};
 
 use super::*;
 use crate::journal::tests::{TestDisk, journal};
@@ -118,6 +119,28 @@ async fn a_job_runs_once_and_is_removed_from_the_journal() {
     drop((running, first));
 
     assert!(Mirrored::<ScheduledJobs>::found(&journal(&directory)).is_empty());
+}
+
+#[tokio::test]
+async fn a_message_survives_a_restart_and_counts_as_a_job() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = jobs(journal(&directory), "b1");
+    let message = CloudMessage { body: b"hi".to_vec(), properties: Vec::new() };
+    for _ in 0..3 {
+        first.add_message("p", &message, 3).await.unwrap();
+    }
+    let refused = first.add_message("p", &message, 3).await.unwrap_err();
+    assert_eq!(refused, HostError::QuotaExceeded("this plugin already has 3 jobs".into()));
+    first.journal.close().await;
+    drop(first);
+
+    let plugin = Plugin::scripted([]);
+    let second = jobs(journal(&directory), "b1");
+    assert_eq!(second.list()[0].name, MESSAGE_JOB);
+    let _running = run(&second, &plugin);
+    let ran = plugin.ran(3).await;
+    assert_eq!(CloudMessage::from_payload(&ran[2].0), Some(message));
+    until_empty(&second).await;
 }
 
 #[tokio::test]
