@@ -44,9 +44,11 @@ const API: &str = "/$explorer/api";
 const POLICY: &str = "iothubowner";
 
 /// Paths that are forwarded, with the policy of their API. No response contains a key.
-const FORWARDED: [(&str, &str); 7] = [
+const FORWARDED: [(&str, &str); 9] = [
     ("/twins/", POLICY),
     ("/devices/query", POLICY),
+    ("/configurations", POLICY),
+    ("/jobs/v2/", POLICY),
     ("/statistics/", POLICY),
     ("/$events", POLICY),
     ("/$faults", POLICY),

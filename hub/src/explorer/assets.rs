@@ -14,7 +14,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
 /// Names of the files below [`PREFIX`], their types and contents.
-const FILES: [(&str, &str, &str); 13] = [
+const FILES: [(&str, &str, &str); 16] = [
     ("style.css", STYLE, include_str!("page/style.css")),
     ("icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
     ("app.js", SCRIPT, include_str!("page/app.js")),
@@ -27,6 +27,9 @@ const FILES: [(&str, &str, &str); 13] = [
     ("methods.js", SCRIPT, include_str!("page/methods.js")),
     ("messages.js", SCRIPT, include_str!("page/messages.js")),
     ("faults.js", SCRIPT, include_str!("page/faults.js")),
+    ("tags.js", SCRIPT, include_str!("page/tags.js")),
+    ("configurations.js", SCRIPT, include_str!("page/configurations.js")),
+    ("jobs.js", SCRIPT, include_str!("page/jobs.js")),
     ("enrollments.js", SCRIPT, include_str!("page/enrollments.js")),
 ];
 

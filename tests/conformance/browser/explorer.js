@@ -63,6 +63,7 @@ async function main() {
     await showsHostileText(page);
     await showsTraffic(page);
     await setsFaults(page);
+    await managesTheFleet(page);
     await measuresChanges(page);
     await signsOut(page);
     assert.deepEqual(problems, []);
@@ -222,6 +223,35 @@ async function setsFaults(page) {
   await page.getByRole("row", { name: "delay" }).waitFor({ state: "detached" });
   await page.getByRole("link", { name: "Enrollments" }).click();
   await page.getByRole("row", { name: "none" }).first().waitFor();
+}
+
+async function managesTheFleet(page) {
+  await page.goto(`${HUB}/#/device/${encodeURIComponent(DEVICE)}/twin`);
+  await page.getByLabel("Tags as JSON").fill('{"floor": 7}');
+  await page.getByRole("button", { name: "Save the tags" }).click();
+  await page.getByRole("row", { name: "floor" }).filter({ hasText: "7" }).waitFor();
+  await page.getByRole("link", { name: "Configurations" }).click();
+  await page.getByLabel("Id", { exact: true }).fill("by-page");
+  await page.getByLabel("Target condition").fill("tags.floor = 7");
+  await page.getByLabel("Content as JSON").fill('{"properties.desired.byPage": true}');
+  await page.getByRole("button", { name: "Create", exact: true }).click();
+  await page.getByRole("row", { name: "by-page" }).filter({ hasText: "1 of 1" }).waitFor();
+  await shot(page, "configurations");
+  const twin = await rest("GET", `/twins/${encodeURIComponent(DEVICE)}`);
+  assert.equal(twin.properties.desired.byPage, true);
+  await page.getByRole("button", { name: "Delete by-page" }).click();
+  await page.getByRole("row", { name: "by-page" }).waitFor({ state: "detached" });
+
+  await page.getByRole("link", { name: "Jobs" }).click();
+  await page.getByLabel("Id", { exact: true }).fill("job-by-page");
+  await page.getByLabel("Work").selectOption("scheduleUpdateTwin");
+  await page.getByLabel("Query condition").fill("tags.floor = 7");
+  await page.getByLabel("Payload, or tags and properties, as JSON").fill('{"tags": {"floor": 8}}');
+  await page.getByRole("button", { name: "Start", exact: true }).click();
+  await page.getByRole("row", { name: "job-by-page" }).filter({ hasText: "1 of 1 succeeded" }).waitFor();
+  await shot(page, "jobs");
+  const moved = await rest("GET", `/twins/${encodeURIComponent(DEVICE)}`);
+  assert.equal(moved.tags.floor, 8);
 }
 
 // A change carries the time at which the hub had it: the request has been answered by then.

@@ -100,6 +100,9 @@ async fn play(delay: Duration, profile: Profile) -> Result<String, CommandError>
     .await?;
     let (mqtt, https) = (hub.mqtt_port(), hub.https_port());
     say("hub", &format!("ready: MQTT over TLS on port {mqtt}, HTTPS on port {https}"));
+    if let Some(link) = hub.explorer_link() {
+        say("hub", &format!("watch it in a browser while it runs: {link}"));
+    }
     let device: DeviceId = DEVICE.parse().context("device")?;
     let settings = ClientSettings { ca_pem: Some(hub.ca_pem().to_owned()), ..Default::default() };
     let client = Client::new(hub.service_connection_string(), settings)?;

@@ -1,11 +1,21 @@
 // Sign-in, pages and colors.
 
 import { json, onSignedOut, send } from "./api.js";
+import { configurations } from "./configurations.js";
 import { devices } from "./devices.js";
 import { device } from "./device.js";
 import { attempt, element, field, notice } from "./elements.js";
 import { enrollments } from "./enrollments.js";
 import { faults } from "./faults.js";
+import { jobs } from "./jobs.js";
+
+const PAGES = {
+  devices: ["Devices", devices],
+  configurations: ["Configurations", configurations],
+  jobs: ["Jobs", jobs],
+  faults: ["Faults", faults],
+  enrollments: ["Enrollments", enrollments],
+};
 
 const main = document.getElementById("main");
 const signOut = document.getElementById("sign-out");
@@ -17,13 +27,7 @@ function show() {
   notice();
   const [page, id, tab] = location.hash.replace(/^#\//, "").split("/").map(decoded);
   const [title, open] =
-    page === "device" && id
-      ? [id, (into) => device(into, id, tab)]
-      : page === "faults"
-        ? ["Faults", faults]
-        : page === "enrollments"
-          ? ["Enrollments", enrollments]
-          : ["Devices", devices];
+    page === "device" && id ? [id, (into) => device(into, id, tab)] : Object.hasOwn(PAGES, page) ? PAGES[page] : PAGES.devices;
   document.title = `${title} · behaviour-hub`;
   for (const link of document.querySelectorAll("nav a")) {
     const current = link.hash === `#/${page || "devices"}`;

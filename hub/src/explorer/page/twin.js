@@ -2,6 +2,7 @@
 
 import { json, twinPath } from "./api.js";
 import { attempt, clock, element, field, notice, table } from "./elements.js";
+import { tags } from "./tags.js";
 
 const SECTIONS = [
   ["Reported properties", (twin) => twin.properties.reported],
@@ -33,7 +34,8 @@ export function twin(panel, id) {
     element("div", { class: "row" }, save, element("button", { type: "button", onclick: () => load() }, "Discard my changes")),
   );
   const tables = SECTIONS.map(([name, section]) => ({ section, shown: null, ...table(name, ["Property", "Value", "Last change"]) }));
-  panel.append(versions, element("div", { class: "columns" }, element("div", {}, ...tables.map(({ whole }) => element("div", { class: "scroll" }, whole))), form));
+  const tagEditor = tags(id, (found) => refresh(found));
+  panel.append(versions, element("div", { class: "columns" }, element("div", {}, ...tables.map(({ whole }) => element("div", { class: "scroll" }, whole))), element("div", {}, form, tagEditor.form)));
 
   async function store() {
     let wanted;
@@ -88,6 +90,7 @@ export function twin(panel, id) {
     const { desired, reported } = found.properties;
     versions.textContent = `Version ${found.version}: desired ${desired.$version}, reported ${reported.$version}. ETag ${found.etag}.`;
     for (const shown of tables) fill(shown, shown.section(found));
+    tagEditor.show(found);
   }
 
   // Events that arrive during a request are covered by one further request.

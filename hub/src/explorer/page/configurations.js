@@ -1,0 +1,94 @@
+// Automatic configurations of devices: list, create and delete them.
+
+import { json, send } from "./api.js";
+import { attempt, clock, element, field, notice, table } from "./elements.js";
+
+const REFRESH_MS = 2000;
+const COLUMNS = ["Id", "Priority", "Target condition", "Devices", "Changed", "Content", ""];
+
+/** Shows the configurations. Returns the function that ends the page. */
+export function configurations(main) {
+  const text = () => element("input", { autocomplete: "off", spellcheck: "false", required: true });
+  const id = text();
+  const condition = text();
+  const priority = element("input", { type: "number", min: "0", value: "10", required: true });
+  const content = element("textarea", { rows: "8", spellcheck: "false", autocomplete: "off" });
+  content.value = '{\n  "properties.desired.interval": 5\n}';
+  const form = element(
+    "form",
+    { class: "card", onsubmit: attempt(create) },
+    element("h3", {}, "Create a configuration"),
+    field("Id", id, "Lower-case letters, digits and -+%_*!'"),
+    field("Target condition", condition, "Such as tags.floor = 1, or * for all devices"),
+    field("Priority", priority, "The highest one wins"),
+    field("Content as JSON", content, "Paths that begin with properties.desired, and their values"),
+    element("button", { class: "primary" }, "Create"),
+  );
+  const { whole, body } = table("Configurations", COLUMNS);
+  main.append(element("h2", {}, "Configurations"), element("div", { class: "columns" }, element("div", { class: "scroll" }, whole), form));
+
+  async function create() {
+    let deviceContent;
+    try {
+      deviceContent = JSON.parse(content.value);
+    } catch (error) {
+      throw new Error(`The content is not JSON: ${error.message}`);
+    }
+    const configuration = {
+      id: id.value, targetCondition: condition.value, priority: Number(priority.value), content: { deviceContent },
+    };
+    await send(path(id.value), { method: "PUT", headers: { "content-type": "application/json" }, body: JSON.stringify(configuration) });
+    id.value = "";
+    await load();
+  }
+
+  async function load() {
+    const found = await json("api/configurations");
+    found.sort((one, other) => other.priority - one.priority);
+    const rows = found.map(row);
+    body.replaceChildren(...(rows.length ? rows : [element("tr", {}, element("td", { colspan: COLUMNS.length }, "none"))]));
+  }
+
+  function row(found) {
+    const remove = attempt(async () => {
+      await send(path(found.id), { method: "DELETE", headers: { "if-match": "*" } });
+      await load();
+    });
+    const { targetedCount, appliedCount } = found.systemMetrics?.results ?? {};
+    const kind = found.content?.deviceContent ?? found.content?.moduleContent ?? found.content;
+    return element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, found.id),
+      element("td", {}, found.priority),
+      element("td", {}, element("code", {}, found.targetCondition)),
+      element("td", {}, targetedCount === undefined ? "" : `${appliedCount ?? 0} of ${targetedCount}`),
+      element("td", {}, clock(found.lastUpdatedTimeUtc)),
+      element("td", {}, element("code", {}, JSON.stringify(kind))),
+      element("td", {}, element("button", { type: "button", "aria-label": `Delete ${found.id}`, onclick: remove }, "Delete")),
+    );
+  }
+
+  return repeat(load);
+}
+
+const path = (id) => `api/configurations/${encodeURIComponent(id)}`;
+
+/** Calls an action now and regularly while the page is visible. Returns the function that ends it. */
+export function repeat(action) {
+  let timer = 0;
+  let ended = false;
+  const next = async () => {
+    try {
+      if (!document.hidden) await action();
+    } catch (error) {
+      if (!ended) notice(error.message);
+    }
+    if (!ended) timer = setTimeout(next, REFRESH_MS);
+  };
+  next();
+  return () => {
+    ended = true;
+    clearTimeout(timer);
+  };
+}

@@ -1,0 +1,91 @@
+// Jobs on many devices: list, create and cancel them.
+
+import { repeat } from "./configurations.js";
+import { json, send } from "./api.js";
+import { attempt, clock, element, field, table } from "./elements.js";
+
+const COLUMNS = ["Id", "Type", "Status", "Devices", "Created", "Ended", ""];
+const METHOD = "scheduleDeviceMethod";
+const TWIN = "scheduleUpdateTwin";
+const LABELS = { [METHOD]: "call a method", [TWIN]: "change twins" };
+
+/** Shows the jobs. Returns the function that ends the page. */
+export function jobs(main) {
+  const text = (value = "") => element("input", { autocomplete: "off", spellcheck: "false", required: true, value });
+  const id = text();
+  const type = element("select", {}, ...Object.entries(LABELS).map(([value, label]) => element("option", { value }, label)));
+  const condition = text("*");
+  const method = text();
+  const details = element("textarea", { rows: "5", spellcheck: "false", autocomplete: "off" });
+  const methodField = field("Method", method);
+  const detailsField = field("Payload, or tags and properties, as JSON", details);
+  const choose = () => {
+    const isMethod = type.value === METHOD;
+    methodField.hidden = !isMethod;
+    method.required = isMethod;
+    details.value = isMethod ? "null" : '{\n  "tags": { "floor": 1 }\n}';
+  };
+  type.addEventListener("change", choose);
+  choose();
+  const form = element(
+    "form",
+    { class: "card", onsubmit: attempt(create) },
+    element("h3", {}, "Create a job"),
+    field("Id", id, "Letters, digits and -"),
+    field("Work", type),
+    field("Query condition", condition, "Such as tags.floor = 1, or * for all devices"),
+    methodField,
+    detailsField,
+    element("button", { class: "primary" }, "Start"),
+  );
+  const { whole, body } = table("Jobs", COLUMNS);
+  main.append(element("h2", {}, "Jobs"), element("div", { class: "columns" }, element("div", { class: "scroll" }, whole), form));
+
+  async function create() {
+    let value;
+    try {
+      value = JSON.parse(details.value);
+    } catch (error) {
+      throw new Error(`The payload is not JSON: ${error.message}`);
+    }
+    const work = type.value === METHOD
+      ? { cloudToDeviceMethod: { methodName: method.value, payload: value, responseTimeoutInSeconds: 30 } }
+      : { updateTwin: { etag: "*", ...value } };
+    const job = { jobId: id.value, type: type.value, queryCondition: condition.value, ...work };
+    await send(path(id.value), { method: "PUT", headers: { "content-type": "application/json" }, body: JSON.stringify(job) });
+    id.value = "";
+    await load();
+  }
+
+  async function load() {
+    const found = await json("api/jobs/v2/query");
+    found.sort((one, other) => (one.createdTime < other.createdTime ? 1 : -1));
+    const rows = found.map(row);
+    body.replaceChildren(...(rows.length ? rows : [element("tr", {}, element("td", { colspan: COLUMNS.length }, "none"))]));
+  }
+
+  function row(found) {
+    const cancel = attempt(async () => {
+      await send(`${path(found.jobId)}/cancel`, { method: "POST" });
+      await load();
+    });
+    const waits = found.status === "queued" || found.status === "scheduled";
+    const { deviceCount = 0, succeededCount = 0, failedCount = 0 } = found.deviceJobStatistics ?? {};
+    const failed = failedCount ? `, ${failedCount} failed` : "";
+    return element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, found.jobId),
+      element("td", {}, LABELS[found.type] ?? found.type),
+      element("td", { title: found.failureReason ?? found.statusMessage }, found.status),
+      element("td", {}, `${succeededCount} of ${deviceCount} succeeded${failed}`),
+      element("td", {}, clock(found.createdTime)),
+      element("td", {}, found.endTime ? clock(found.endTime) : ""),
+      element("td", {}, waits ? element("button", { type: "button", "aria-label": `Cancel ${found.jobId}`, onclick: cancel }, "Cancel") : ""),
+    );
+  }
+
+  return repeat(load);
+}
+
+const path = (id) => `api/jobs/v2/${encodeURIComponent(id)}`;

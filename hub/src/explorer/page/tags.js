@@ -1,0 +1,58 @@
+// An editor for the tags of a device.
+
+import { json, twinPath } from "./api.js";
+import { attempt, element, field } from "./elements.js";
+
+/** Returns the form, and a function that shows the tags of a twin unless they are being edited. */
+export function tags(id, saved) {
+  const text = element("textarea", { rows: "4", spellcheck: "false", autocomplete: "off" });
+  const save = element("button", { class: "primary" }, "Save the tags");
+  let base = null;
+
+  async function store() {
+    let wanted;
+    try {
+      wanted = JSON.parse(text.value);
+    } catch (error) {
+      throw new Error(`The tags are not JSON: ${error.message}`);
+    }
+    if (typeof wanted !== "object" || wanted === null || Array.isArray(wanted)) throw new Error("The tags are not a JSON object.");
+    // A tag that is missing in the text is deleted.
+    const removed = Object.keys(base.tags ?? {}).filter((name) => !Object.hasOwn(wanted, name));
+    const patch = { ...wanted, ...Object.fromEntries(removed.map((name) => [name, null])) };
+    save.disabled = true;
+    try {
+      const twin = await json(twinPath(id), { method: "PATCH", headers: { "if-match": `"${base.etag}"` }, body: JSON.stringify({ tags: patch }) });
+      load(twin);
+      saved(twin);
+    } catch (error) {
+      if (error.status !== 412) throw error;
+      load(await json(twinPath(id)));
+      throw new Error("Not saved: somebody else has changed the twin. The current tags are shown.");
+    } finally {
+      save.disabled = false;
+    }
+  }
+
+  function load(twin) {
+    base = twin;
+    text.value = written(twin);
+  }
+
+  const form = element(
+    "form",
+    { class: "card", onsubmit: attempt(store) },
+    element("h3", {}, "Edit tags"),
+    field("Tags as JSON", text, "A removed tag is deleted. Devices do not see tags; queries, jobs and configurations select devices by them."),
+    save,
+  );
+  return {
+    form,
+    show: (twin) => {
+      const edited = base !== null && text.value !== written(base);
+      if (!edited) load(twin);
+    },
+  };
+}
+
+const written = (twin) => JSON.stringify(twin.tags ?? {}, null, 2);
