@@ -14,4 +14,5 @@ pub(crate) mod power;
 pub(crate) mod size;
 pub(crate) mod state;
 pub(crate) mod telemetry;
+pub(crate) mod traced;
 pub(crate) mod twin;

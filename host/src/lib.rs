@@ -52,7 +52,7 @@
 //! * `lent`: the interfaces that plugins call: twin, telemetry, state, jobs, power, HTTP, log.
 //! * `memory`: returns unused memory to the system.
 //! * `metrics`: the metrics of a host as text, and their listener.
-//! * `otlp`: the push of metrics by OTLP/HTTP.
+//! * `otlp`: the push of metrics and traces by OTLP/HTTP.
 //! * `pkcs11`: keys in tokens, such as a TPM.
 //! * `plugins`: loads components, and holds a plugin's versions and health in a slot.
 //! * `record`: records calls as test cases, at the operator's request.
@@ -63,6 +63,7 @@
 //! * `supervision`: ends the host if one of its tasks ends, and detects stuck tasks.
 //! * `swap`: replaces plugins in a running host after changes of their files or the
 //!   configuration, and at the operator's request.
+//! * `trace`: spans of calls and the sampling of traces.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the test"))]
 
@@ -96,6 +97,7 @@ mod secret_file;
 mod simulate;
 mod supervision;
 mod swap;
+mod trace;
 
 /// Decodes the packets in `bytes` and returns their number. For fuzzing only.
 #[doc(hidden)]

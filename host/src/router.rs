@@ -22,13 +22,16 @@ use crate::journal::Journal;
 use crate::plugins::slot::{Begun, Change, Disabled, Loaded, Slot, Version};
 use crate::record::{Recorder, Selected};
 use crate::supervision::caught;
+use crate::trace::Span;
 use failure::MethodFailure;
 use idempotency::IdempotencyCache;
 use reservations::Reservations;
+use spans::end_call_span;
 
 pub(crate) use answer::Answer;
 pub(crate) use reservations::{ReservedCall, Unavailable};
 pub(crate) use reserved::ReservedMethods;
+pub(crate) use spans::Tracing;
 pub(crate) use table::{Route, Table};
 
 mod answer;
@@ -37,6 +40,7 @@ mod idempotency;
 mod jobs;
 mod reservations;
 mod reserved;
+mod spans;
 mod table;
 
 /// Time limit for a call to wait until its plugin is loaded. IoT Hub's default response timeout
@@ -56,6 +60,8 @@ pub(crate) struct Router {
     idempotency: IdempotencyCache,
     recorder: Arc<Recorder>,
     reservations: Reservations,
+    /// `None` if no spans are recorded.
+    tracing: Option<Tracing>,
     draining: AtomicBool,
     /// The number of methods that no plugin serves.
     unserved: AtomicU64,
@@ -92,6 +98,7 @@ impl Router {
             idempotency: IdempotencyCache::new(journal),
             recorder: Arc::default(),
             reservations: Reservations::default(),
+            tracing: None,
             draining: AtomicBool::new(false),
             unserved: AtomicU64::new(0),
             running: AtomicUsize::new(0),
@@ -227,12 +234,13 @@ impl Router {
         let route = table.route(method);
         let slot = route.map(|route| &route.slot);
         let stopped = self.stopped();
+        let span = self.begin_span(table.route_name(method), payload).map(Box::new);
         let outcome = tokio::select! {
             // Most calls end at the first poll, before they register for cancellation.
             biased;
             // The sandbox turns a panic of a plugin into a trap. A panic that arrives here is
             // the host's, and is answered as well.
-            outcome = caught(self.call(slot, permit, call, payload)) => outcome
+            outcome = caught(self.call(slot, permit, call, payload, span.as_deref())) => outcome
                 .unwrap_or_else(|panic| Err(MethodFailure::Call(CallError::HostFault(panic)))),
             () = stopped.cancelled() => Err(MethodFailure::Draining),
         };
@@ -244,12 +252,14 @@ impl Router {
             Ok(answer) => {
                 self.count(route, "answered", elapsed);
                 let status = answer.status;
+                end_span(span, status, None);
                 info!(device, plugin, %method, call = %id, status, elapsed_ms, "call answered");
                 answer
             }
             Err(failure) => {
                 let (status, error, message) = failure.to_parts(method);
                 self.count(route, error, elapsed);
+                end_span(span, status, Some(error));
                 warn!(device, plugin, %method, call = %id, status, elapsed_ms, error, "{message}");
                 failure_answer(id, status, error, &message)
             }
@@ -280,6 +290,7 @@ impl Router {
         permit: Option<CallPermit>,
         mut call: Call<'a>,
         payload: &'a [u8],
+        span: Option<&Span>,
     ) -> Result<Answer, MethodFailure> {
         if self.is_draining() {
             return Err(MethodFailure::Draining);
@@ -296,9 +307,12 @@ impl Router {
             begun = slot.begin(Instant::now());
         }
         let begun = begun.map_err(MethodFailure::Disabled)?;
+        let span = self.begin_call_span(span, slot.name(), &mut call);
+        // Recording keeps what passes through it, so it is around the handles with spans.
         let recorded = self.record(slot, &begun, &mut call, false).await;
         let method = call.method;
         let outcome = begun.version.loaded.plugin.invoke_with(call, permit).await;
+        end_call_span(span, outcome.as_ref().err());
         if let Some(recorded) = recorded {
             recorded.end_method(&outcome);
         }
@@ -327,6 +341,14 @@ impl Router {
         // would be larger.
         let begin = Selected::begin(recording, plugin, digest, settings.to_sandbox(), call, is_job);
         Some(Box::new(Box::pin(begin).await))
+    }
+}
+
+/// Ends the span of a method.
+fn end_span(span: Option<Box<Span>>, status: i32, error: Option<&str>) {
+    if let Some(mut span) = span {
+        span.set("rpc.response.status_code", status.to_string().as_str());
+        span.end(error);
     }
 }
 

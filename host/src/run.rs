@@ -8,8 +8,6 @@ use std::time::Duration;
 use plugin::{Lent, Nothing, Plugin, SystemClock};
 use tokio::runtime::Handle;
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{Config, Configured};
 use crate::connection::{Connection, Dial};
@@ -35,18 +33,20 @@ use crate::lent::power::boot::Machine;
 use crate::lent::telemetry::Telemetry;
 use crate::lent::twin::Twin;
 use crate::metrics::MetricsText;
-use crate::otlp;
+use crate::otlp::Push;
 use crate::plugins::slot::{Changes, Loaded, Slot};
 use crate::plugins::{self, Loader};
-use crate::router::{Router, Table};
+use crate::router::{Router, Table, Tracing};
 use crate::supervision::Supervisor;
 use crate::swap::switches::Switches;
 use crate::swap::{self, Operator, Swap, Watch};
+use crate::trace::Tracer;
 use crate::{memory, metrics};
 
 pub use check::{CheckReport, CheckedPlugin, check};
 pub use error::RunError;
 use fleet::{EarlierRuns, FleetParts};
+use host_metrics::PushTask;
 pub use identity::{
     AssignedHub, Provisioned, SignIn, provision, provisioned, renew, sign_in, with_certificate,
 };
@@ -101,10 +101,7 @@ pub async fn run_on(
     let data = DataDirectory { path: &durable.directory, known: &known, earlier: &earlier };
     let Prepared { shared, fleet, way, control } =
         Box::pin(prepare_or_fall_back(config, &identity, data, &supervisor)).await?;
-    let section = shared.config.host.otlp.clone();
-    let otlp = spawn_blocking(move || otlp::settings(&section, |name| std::env::var(name).ok()))
-        .await
-        .expect("reading does not panic and is not cancelled")?;
+    let push = host_metrics::push(&shared.config).await?;
     let Some(dial) = way.dial(&mut service_manager, &supervisor, stop.as_mut()).await? else {
         service_manager.stopping();
         durable.journal.close().await;
@@ -114,7 +111,8 @@ pub async fn run_on(
     let switches = Arc::new(Switches::new(Arc::clone(&journal)));
     let changes = Changes::new(());
     let (certificate, provisioning) = (dial.certificate().cloned(), dial.provisioning().cloned());
-    let mut device = shared.device(dial, Some(durable), &changes);
+    let tracer = push.as_ref().and_then(Push::tracer);
+    let mut device = shared.device(dial, Some(durable), &changes, tracer);
     device.router.table().slots().values().for_each(|slot| switches.apply(slot));
     device.service_manager = service_manager;
     device.service_manager.ready();
@@ -122,12 +120,7 @@ pub async fn run_on(
     let status = host_status::of(&device, shared.loader.clone(), Arc::clone(&jobs));
     let (loader, listen) = (shared.loader.clone(), shared.config.host.metrics.listen);
     let metrics = host_metrics::of(&device, loader, Arc::clone(&jobs), Arc::clone(&journal));
-    let pushing = CancellationToken::new();
-    let push = otlp.map(|settings| {
-        let (device, stopping) = (device.client_id.clone(), pushing.clone());
-        let push = otlp::push(settings, device, Arc::clone(&metrics), stopping);
-        AbortOnDropHandle::new(tokio::spawn(supervisor.watch("otlp", push)))
-    });
+    let push = push.map(|push| PushTask::start(push, &device, &metrics, &supervisor));
     let metrics: MetricsText = Arc::new(move || metrics.text());
     let mut background =
         shared.background_tasks(&device, &journal, switches, &changes, known, fleet.as_ref());
@@ -194,10 +187,9 @@ pub async fn run_on(
         tokio::time::timeout(LAST_COMMIT, journal.close()).await.ok();
         return Err(ended.into());
     }
-    pushing.cancel();
     background.tasks.shutdown().await;
     if let Some(push) = push {
-        push.await.ok();
+        push.finish().await;
     }
     swap::stop_all(&router).await;
     journal.close().await;
@@ -253,7 +245,13 @@ impl ProcessParts {
 
     /// Creates a device with its own connection and twin, and starts to connect. Without
     /// `durable`, nothing is persisted. `changes` is notified when the plugins change.
-    pub(crate) fn device(&self, dial: Dial, durable: Option<Durable>, changes: &Changes) -> Device {
+    pub(crate) fn device(
+        &self,
+        dial: Dial,
+        durable: Option<Durable>,
+        changes: &Changes,
+        tracer: Option<Arc<Tracer>>,
+    ) -> Device {
         let identity = dial.identity().clone();
         let client_id = identity.client_id();
         let device_id = identity.device.as_str().into();
@@ -308,7 +306,10 @@ impl ProcessParts {
             (name.clone(), Arc::new(slot))
         });
         let table = Table::new(&self.config.plugins, slots.collect());
-        let router = Arc::new(Router::new(table, lent, journal).with_log_name(shared_log));
+        let jobs = durable.as_ref().map(|durable| Arc::clone(&durable.jobs));
+        let tracing = tracer.map(|tracer| Tracing { tracer, jobs });
+        let router = Router::new(table, lent, journal).with_log_name(shared_log);
+        let router = Arc::new(router.with_tracing(tracing));
         admission.set(RouterAdmission::new(&router));
         let (grace, counts) = (self.config.host.grace, Arc::clone(&self.counts));
         let service_manager = ServiceManager::none();

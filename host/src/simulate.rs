@@ -138,7 +138,7 @@ async fn run_device(
         }
     };
     let changes = Changes::new(());
-    let device = shared.device(dial, None, &changes);
+    let device = shared.device(dial, None, &changes, None);
     let _tasks = plugins.map(|plugins| plugins.follow(&device, &changes, &shared.supervisor));
     device.run(stopping.cancelled()).await;
 }

@@ -8,9 +8,11 @@ import threading
 
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as traces
 
 MESSAGES = {
     "/v1/metrics": (metrics.ExportMetricsServiceRequest, metrics.ExportMetricsServiceResponse),
+    "/v1/traces": (traces.ExportTraceServiceRequest, traces.ExportTraceServiceResponse),
 }
 
 # The statuses of the next responses, for failures.
@@ -30,7 +32,7 @@ class Receiver(http.server.BaseHTTPRequestHandler):
         request, response = MESSAGES[self.path]
         decoded = request()
         decoded.ParseFromString(body)
-        status = statuses.pop(0) if statuses else 200
+        status = statuses.pop(0) if statuses and self.path == "/v1/metrics" else 200
         answer = response().SerializeToString()
         self.send_response(status)
         self.send_header("content-type", "application/x-protobuf")

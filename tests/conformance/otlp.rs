@@ -82,3 +82,48 @@ async fn a_receiver_decodes_the_metrics_also_after_it_was_not_available() {
     assert_eq!(attribute(resource, "service.name"), "behaviour-host");
     assert_eq!(attribute(resource, "device.id"), rig::DEVICE);
 }
+
+/// Returns the span with this name below `parent`.
+fn span<'a>(spans: &'a [Value], name: &str, parent: &Value) -> &'a Value {
+    let found = spans.iter().find(|it| it["name"] == name && it["parentSpanId"] == *parent);
+    found.unwrap_or_else(|| panic!("no `{name}` below {parent} in {spans:?}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_decodes_the_trace_of_a_call_with_its_report_message_and_job() {
+    let Some(sdk) = sdk() else { return };
+    let (mut receiver, port) = sdk.otlp_receiver().await;
+    let otlp = [
+        set("host.otlp.endpoint", format!("http://127.0.0.1:{port}")),
+        set("host.otlp.traceparent_key", "traceparent"),
+    ];
+    let rig = Rig::new().plugin("tells.wat", set("methods", vec!["tell"])).host(otlp).start().await;
+    let caller = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let answer = rig.service.call("tell", json!({ "traceparent": caller })).await.unwrap();
+    assert_eq!(answer.status, 200);
+
+    let mut spans = Vec::new();
+    while !spans.iter().any(|it: &Value| it["name"] == "job") {
+        let is_trace = |it: &Value| it["path"] == "/v1/traces";
+        let received = receiver.wait_for_matching("received", is_trace).await;
+        let batch = &received["body"]["resourceSpans"][0]["scopeSpans"][0]["spans"];
+        spans.extend(batch.as_array().unwrap().iter().cloned());
+    }
+    let method = span(&spans, "tell", &json!("APBnqgupArc="));
+    assert_eq!(
+        (&method["kind"], attribute(method, "rpc.response.status_code")),
+        (&json!("SPAN_KIND_SERVER"), &json!("200"))
+    );
+    let plugin = span(&spans, "plugin", &method["spanId"]);
+    assert_eq!(attribute(plugin, "behaviour.plugin"), "tells");
+    for name in ["twin.report", "telemetry.send", "jobs.add"] {
+        span(&spans, name, &plugin["spanId"]);
+    }
+    let added = span(&spans, "jobs.add", &plugin["spanId"]);
+    let job = span(&spans, "job", &added["spanId"]);
+    assert_eq!(job["kind"], "SPAN_KIND_CONSUMER");
+    let plugin = span(&spans, "plugin", &job["spanId"]);
+    span(&spans, "telemetry.send", &plugin["spanId"]);
+    assert!(spans.iter().all(|it| it["traceId"] == "S/kvNXezTaajzpKdDg5HNg=="), "{spans:?}");
+    assert!(method["startTimeUnixNano"].as_str() <= plugin["startTimeUnixNano"].as_str());
+}

@@ -115,6 +115,7 @@ pub(super) struct OtlpKeys {
     pub(super) endpoint: Option<String>,
     pub(super) headers_file: Option<PathBuf>,
     pub(super) ca_file: Option<PathBuf>,
+    pub(super) traceparent_key: Option<String>,
     pub(super) interval: Option<Period>,
     pub(super) timeout: Option<Period>,
     pub(super) compression: Option<Compression>,

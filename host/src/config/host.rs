@@ -46,7 +46,7 @@ pub struct HostSection {
     pub control_socket: Option<PathBuf>,
     /// Listener for programs that collect metrics.
     pub metrics: MetricsSection,
-    /// Push of metrics by OTLP.
+    /// Push of metrics and traces by OTLP.
     pub otlp: OtlpSection,
     /// Direct methods that the host answers itself.
     pub remote: RemoteSection,

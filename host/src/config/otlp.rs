@@ -1,4 +1,4 @@
-//! `[host.otlp]`: the push of metrics by OTLP/HTTP.
+//! `[host.otlp]`: the push of metrics and traces by OTLP/HTTP.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,6 +20,8 @@ pub struct OtlpSection {
     pub headers_file: Option<PathBuf>,
     /// PEM file of certificates that are trusted in addition to the system's.
     pub ca_file: Option<PathBuf>,
+    /// Field of payloads with the trace context of the caller; `None` if none is read.
+    pub traceparent_key: Option<String>,
     /// Time between two exports of the metrics.
     pub interval: Option<Duration>,
     /// Time limit of one request.
@@ -69,6 +71,7 @@ pub(super) fn otlp(section: file::OtlpKeys, directory: &Path) -> Result<OtlpSect
         endpoint: endpoint.transpose()?,
         headers_file: section.headers_file.map(|path| directory.join(path)),
         ca_file: section.ca_file.map(|path| directory.join(path)),
+        traceparent_key: section.traceparent_key,
         interval: optional("host.otlp.interval", section.interval, 24 * 3600 * second)?,
         timeout: optional("host.otlp.timeout", section.timeout, 300 * second)?,
         compression: section.compression,

@@ -14,8 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use plugin::{BootOutcome, HostError, JobQueue, QueueMemory};
+use plugin::{HostError, JobQueue, QueueMemory};
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
@@ -31,11 +30,13 @@ pub(crate) use job::JobKind;
 pub(crate) use listed::{ListedJob, ListedState, NotCancelled};
 pub(crate) use message::{CloudMessage, MESSAGE_JOB};
 use queue::{Attempt, Now, ScheduledJobs};
+pub(crate) use runner::{JobCall, JobEnd, Runner};
 
 mod job;
 mod listed;
 mod message;
 mod queue;
+mod runner;
 mod schedule;
 #[cfg(test)]
 mod tests;
@@ -55,48 +56,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// The maximum interval between two reads of the clock. Tokio's timers do not count the time for
 /// which the machine was suspended.
 const MAX_SLEEP: Duration = Duration::from_secs(30);
-
-/// A runner of jobs on their plugins.
-pub(crate) trait Runner: Send + Sync {
-    /// Returns `true` if a plugin can run jobs now.
-    fn can_run_jobs(&self, plugin: &str) -> bool;
-
-    /// Returns the maximum number of attempts for a job of a plugin.
-    fn max_attempts(&self, plugin: &str) -> u32;
-
-    /// Runs one attempt of a job.
-    fn run_job<'a>(&'a self, job: JobCall<'a>) -> BoxFuture<'a, JobEnd>;
-}
-
-/// One attempt of a job.
-#[derive(Debug, Clone)]
-pub(crate) struct JobCall<'a> {
-    /// The id of the call.
-    pub(crate) id: Arc<str>,
-    pub(crate) plugin: &'a str,
-    pub(crate) kind: JobKind,
-    pub(crate) name: &'a str,
-    pub(crate) payload: &'a str,
-    pub(crate) attempt: u32,
-    pub(crate) boot_outcome: BootOutcome,
-}
-
-/// The end of an attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum JobEnd {
-    Done,
-    /// A permanent failure, with the plugin's reason.
-    Rejected(String),
-    /// A failure after which the job is retried, after `retry_after` if the plugin set it.
-    Failed {
-        retry_after: Option<Duration>,
-        reason: String,
-    },
-    /// A skipped attempt, with the reason why the plugin accepts no calls now.
-    NotNow(String),
-    /// An attempt that was cancelled because the host stops.
-    Stopped,
-}
 
 /// The jobs of all plugins.
 pub(crate) struct Jobs {
@@ -192,7 +151,7 @@ impl Jobs {
     /// Runs one attempt of a job, and records its outcome.
     async fn attempt(&self, id: &Arc<str>, run: &Attempt, runner: &dyn Runner) {
         let Attempt { job, outcome } = run;
-        let Job { plugin, kind, name, payload, attempt, .. } = job;
+        let Job { plugin, kind, name, payload, attempt, traceparent, .. } = job;
         if let Err(error) = self.journal.flush().await {
             let wait = self.queue.lock().not_now(id, self.now());
             debug!(plugin, job = name, %id, ?wait, "job waits: {error}");
@@ -208,6 +167,7 @@ impl Jobs {
             payload,
             attempt: *attempt,
             boot_outcome: *outcome,
+            traceparent: traceparent.as_deref(),
         });
         let end = caught(end).await.unwrap_or_else(|panic| JobEnd::Failed {
             retry_after: None,

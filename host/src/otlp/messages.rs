@@ -6,6 +6,7 @@
 use prost::{Message, Oneof};
 
 pub(super) mod metrics;
+pub(super) mod traces;
 
 /// A value of an attribute.
 #[derive(Clone, PartialEq, Message)]

@@ -14,10 +14,12 @@ use tracing::warn;
 
 use crate::config::{Compression, OtlpEndpoint, OtlpSection};
 use crate::secret_file::{self, SecretFileError};
+use crate::trace::Sampler;
 
-/// Variables that all signals share, and the path below the common endpoint.
+/// Variables that all signals share, and the paths below the common endpoint.
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const METRICS_PATH: &str = "/v1/metrics";
+const TRACES_PATH: &str = "/v1/traces";
 
 /// Settings of the push.
 #[derive(Debug)]
@@ -25,6 +27,11 @@ pub(crate) struct OtlpSettings {
     pub(super) exporter: ExporterSettings,
     /// Receiver of the metrics; `None` if they are not pushed.
     pub(super) metrics: Option<OtlpEndpoint>,
+    /// Receiver of the traces; `None` if they are not pushed.
+    pub(super) traces: Option<OtlpEndpoint>,
+    pub(super) sampler: Sampler,
+    /// Field of payloads with the trace context of the caller.
+    pub(super) traceparent_key: Option<String>,
     /// Time between two exports of the metrics.
     pub(super) interval: Duration,
     /// Attributes of the sender.
@@ -106,9 +113,11 @@ pub(crate) fn settings(
     if variables.is("OTEL_SDK_DISABLED", "true") {
         return Ok(None);
     }
-    let Some(metrics) = variables.endpoint(section, "METRICS", METRICS_PATH) else {
+    let metrics = variables.endpoint(section, "METRICS", METRICS_PATH);
+    let traces = variables.endpoint(section, "TRACES", TRACES_PATH);
+    if metrics.is_none() && traces.is_none() {
         return Ok(None);
-    };
+    }
     let headers = match &section.headers_file {
         Some(path) => headers_of_file(path.clone())?,
         None => variables.headers(),
@@ -136,7 +145,18 @@ pub(crate) fn settings(
         .or_else(|| variables.milliseconds("OTEL_METRIC_EXPORT_INTERVAL"))
         .unwrap_or(Duration::from_secs(60));
     let resource = variables.resource();
-    Ok(Some(OtlpSettings { exporter, metrics: Some(metrics), interval, resource }))
+    let sampler = variables.sampler();
+    let traceparent_key = section.traceparent_key.clone();
+    let receivers = (metrics, traces);
+    Ok(Some(OtlpSettings {
+        exporter,
+        metrics: receivers.0,
+        traces: receivers.1,
+        sampler,
+        traceparent_key,
+        interval,
+        resource,
+    }))
 }
 
 /// The environment variables of the process.
@@ -189,9 +209,23 @@ impl Variables<'_> {
             let fields = fields.iter().map(|(name, value)| field(name, value));
             fields.collect::<Option<Vec<_>>>().map(Headers)
         };
-        self.read("OTEL_EXPORTER_OTLP_METRICS_HEADERS", parse)
-            .or_else(|| self.read("OTEL_EXPORTER_OTLP_HEADERS", parse))
-            .unwrap_or_default()
+        self.read("OTEL_EXPORTER_OTLP_HEADERS", parse).unwrap_or_default()
+    }
+
+    fn sampler(&self) -> Sampler {
+        let sampler: Sampler =
+            self.read("OTEL_TRACES_SAMPLER", |name| name.parse().ok()).unwrap_or_default();
+        let is_ratio = self.is("OTEL_TRACES_SAMPLER", "traceidratio")
+            || self.is("OTEL_TRACES_SAMPLER", "parentbased_traceidratio");
+        let ratio = || {
+            self.read("OTEL_TRACES_SAMPLER_ARG", |text| {
+                text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio))
+            })
+        };
+        match is_ratio.then(ratio).flatten() {
+            Some(ratio) => sampler.with_ratio(ratio),
+            None => sampler,
+        }
     }
 
     /// Returns the attributes of the sender.
@@ -268,13 +302,13 @@ mod tests {
         assert!(of(&none, &[]).is_none());
         let base = (ENDPOINT, "http://c:4318");
         assert_eq!(endpoint(of(&none, &[base])).unwrap(), "http://c:4318/v1/metrics");
-        for off in [
-            ("OTEL_SDK_DISABLED", "true"),
-            ("OTEL_METRICS_EXPORTER", "none"),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
-        ] {
+        for off in [("OTEL_SDK_DISABLED", "true"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")] {
             assert!(of(&none, &[base, off]).is_none(), "{off:?}");
         }
+        let without_metrics = of(&none, &[base, ("OTEL_METRICS_EXPORTER", "none")]).unwrap();
+        assert_eq!(without_metrics.metrics, None);
+        let traces = without_metrics.traces.unwrap();
+        assert_eq!(traces.uri().to_string(), "http://c:4318/v1/traces");
     }
 
     #[test]
@@ -295,6 +329,8 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "1500"),
             ("OTEL_METRIC_EXPORT_INTERVAL", "soon"),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+            ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+            ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
             ("OTEL_RESOURCE_ATTRIBUTES", "service.name=a,site=Bern"),
             ("OTEL_SERVICE_NAME", "press"),
         ];
@@ -302,6 +338,8 @@ mod tests {
         assert_eq!(found.exporter.headers.0.len(), 2);
         assert_eq!(found.exporter.headers.0[0].1, "a b");
         assert_eq!(found.exporter.timeout, Duration::from_millis(1500));
+        let ratio = "parentbased_traceidratio".parse::<Sampler>().unwrap().with_ratio(0.25);
+        assert_eq!(found.sampler, ratio);
         assert_eq!(found.interval, Duration::from_secs(60));
         assert_eq!(found.exporter.compression, Compression::Gzip);
         let expected = [("site", "Bern"), ("service.name", "press")];

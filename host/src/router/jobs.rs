@@ -8,8 +8,10 @@ use plugin::{BootOutcome, Call, CallError, HostError, JobError, Limits, readable
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::spans::end_call_span;
 use super::{Router, ended};
 use crate::lent::jobs::{CloudMessage, JobCall, JobEnd, JobKind, MESSAGE_JOB, Runner};
+use crate::trace::Span;
 
 impl Runner for Router {
     fn can_run_jobs(&self, plugin: &str) -> bool {
@@ -27,10 +29,21 @@ impl Runner for Router {
     fn run_job<'a>(&'a self, job: JobCall<'a>) -> BoxFuture<'a, JobEnd> {
         Box::pin(async move {
             let stopped = self.stopped();
-            tokio::select! {
-                end = self.job(job) => end,
+            let span = self.begin_job_span(job.name, job.traceparent);
+            let end = tokio::select! {
+                end = self.job(job, span.as_ref()) => end,
                 () = stopped.cancelled() => JobEnd::Stopped,
+            };
+            // A job that the plugin does not accept now has not run.
+            if let Some(span) = span.filter(|_| !matches!(end, JobEnd::NotNow(_))) {
+                span.end(match &end {
+                    JobEnd::Rejected(_) => Some("rejected"),
+                    JobEnd::Failed { .. } => Some("failed"),
+                    JobEnd::Stopped => Some("stopped"),
+                    JobEnd::Done | JobEnd::NotNow(_) => None,
+                });
             }
+            end
         })
     }
 }
@@ -58,6 +71,7 @@ impl Router {
             payload: &payload,
             attempt: 1,
             boot_outcome: BootOutcome::NotWaitedFor,
+            traceparent: None,
         };
         let end = self.run_job(call).await;
         self.call_ended(&id);
@@ -73,7 +87,7 @@ impl Router {
     }
 
     /// Runs a job, unless the host or the plugin accepts no calls.
-    async fn job(&self, job: JobCall<'_>) -> JobEnd {
+    async fn job(&self, job: JobCall<'_>, span: Option<&Span>) -> JobEnd {
         if self.is_draining() {
             return JobEnd::NotNow("the host is stopping".into());
         }
@@ -93,6 +107,7 @@ impl Router {
             boot_outcome: job.boot_outcome,
             lent: Arc::clone(&self.lent),
         };
+        let span = self.begin_call_span(span, job.plugin, &mut call);
         let plugin = &begun.version.loaded.plugin;
         let outcome = if job.kind == JobKind::Message {
             let Some(CloudMessage { body, properties }) = CloudMessage::from_payload(job.payload)
@@ -109,6 +124,7 @@ impl Router {
             }
             outcome
         };
+        end_call_span(span, outcome.as_ref().err());
         ended(slot, &begun, outcome.as_ref().err());
         job_end(outcome)
     }

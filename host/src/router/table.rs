@@ -117,6 +117,11 @@ impl Table {
         self.named.get(method).or(self.any.as_ref())
     }
 
+    /// Returns the configured name of a method, which is `*` if no plugin names it.
+    pub(super) fn route_name<'a>(&self, method: &'a MethodName) -> &'a str {
+        if self.named.contains_key(method) { method.as_str() } else { ANY }
+    }
+
     /// Returns the name of each method and its route, sorted by the names of the plugin and of
     /// the method. The last method of a plugin may stand for those that no plugin names.
     pub(crate) fn routes(&self) -> Vec<(&str, &Route)> {

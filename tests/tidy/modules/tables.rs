@@ -119,6 +119,7 @@ const HOST: Modules = &[
     ("pkcs11", &["config", "secret_file"]),
     ("issued", &["atomic_file", "config", "pkcs11", "secret_file"]),
     ("supervision", &[]),
+    ("trace", &[]),
     ("journal", &["config", "supervision"]),
     ("known_good", &["atomic_file", "config", "identity", "journal"]),
     (
@@ -147,10 +148,11 @@ const HOST: Modules = &[
             "journal",
             "plugins",
             "supervision",
+            "trace",
         ],
     ),
     ("record", &[]),
-    ("router", &["config", "ids", "journal", "lent", "plugins", "record", "supervision"]),
+    ("router", &["config", "ids", "journal", "lent", "plugins", "record", "supervision", "trace"]),
     (
         "fleet",
         &[
@@ -184,7 +186,7 @@ const HOST: Modules = &[
     ("control", &["config", "lent", "plugins", "record", "router", "swap"]),
     ("memory", &["device"]),
     ("metrics", &["connection", "journal", "lent", "plugins", "router"]),
-    ("otlp", &["backoff", "config", "lent", "metrics", "secret_file"]),
+    ("otlp", &["backoff", "config", "lent", "metrics", "secret_file", "trace"]),
     (
         "run",
         &[
@@ -206,6 +208,7 @@ const HOST: Modules = &[
             "router",
             "supervision",
             "swap",
+            "trace",
         ],
     ),
     (

@@ -22,13 +22,17 @@ pub(super) struct Job {
     pub(super) outcome: BootOutcome,
     /// The number of attempts, a running one included.
     pub(super) attempt: u32,
+    /// The span that has requested the job, as `traceparent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) traceparent: Option<String>,
 }
 
 impl Job {
     /// Returns the memory of the job, including the copy of a running one.
     pub(super) fn memory_bytes(&self) -> usize {
-        let Job { plugin, name, payload, .. } = self;
-        size::ENTRY_BYTES + 2 * (plugin.len() + name.len() + payload.len())
+        let Job { plugin, name, payload, traceparent, .. } = self;
+        let traceparent = traceparent.as_ref().map_or(0, String::len);
+        size::ENTRY_BYTES + 2 * (plugin.len() + name.len() + payload.len() + traceparent)
     }
 }
 
@@ -106,7 +110,8 @@ mod tests {
             let outcome = BootOutcome::NotWaitedFor;
             let (plugin, name, payload) = ("p".into(), "job".into(), "[1]".into());
             let kind = JobKind::Deferred;
-            let job = Job { plugin, kind, name, payload, when, outcome, attempt: u32::MAX };
+            let (attempt, traceparent) = (u32::MAX, Some("00-1".into()));
+            let job = Job { plugin, kind, name, payload, when, outcome, attempt, traceparent };
             let record = serde_json::to_vec(&job).unwrap();
             let mut queue = ScheduledJobs::new(None, "run".into());
             for value in std::iter::once(record.clone()).chain(mutations(&record)) {

@@ -126,7 +126,7 @@ impl ScheduledJobs {
         &mut self,
         id: Arc<str>,
         plugin: &str,
-        call: &str,
+        (call, traceparent): (&str, Option<String>),
         (kind, new): (JobKind, NewJob),
         max_waiting: u32,
         now: Now,
@@ -158,7 +158,7 @@ impl ScheduledJobs {
         let NewJob { name, payload, .. } = new;
         let outcome = BootOutcome::NotWaitedFor;
         let plugin = plugin.to_owned();
-        let job = Job { plugin, kind, name, payload, when, outcome, attempt: 0 };
+        let job = Job { plugin, kind, name, payload, when, outcome, attempt: 0, traceparent };
         let memory = self.memory.reserve(job.memory_bytes());
         let memory = memory.map_err(|error| HostError::QuotaExceeded(error.to_string()))?;
         self.waiting_for_call += usize::from(matches!(state, JobState::WaitingForCall { .. }));

@@ -22,14 +22,26 @@ impl Jobs {
     ) -> Result<(), HostError> {
         let when = JobWhen::AfterDelay(Duration::ZERO);
         let job = NewJob { name: MESSAGE_JOB.to_owned(), payload: message.to_payload(), when };
-        self.schedule(plugin, "", (JobKind::Message, job), max_waiting).await.map(drop)
+        self.schedule(plugin, ("", None), (JobKind::Message, job), max_waiting).await.map(drop)
     }
 
-    /// Persists a job and returns its id.
-    async fn schedule(
+    /// Adds a job like [`JobQueue::add`], with the span that requests it.
+    pub(crate) async fn add_traced(
         &self,
         plugin: &str,
         call: &str,
+        job: NewJob,
+        max_waiting: u32,
+        traceparent: Option<String>,
+    ) -> Result<String, HostError> {
+        self.schedule(plugin, (call, traceparent), (JobKind::Deferred, job), max_waiting).await
+    }
+
+    /// Persists a job of a call and returns its id. `traceparent` is the span that requests it.
+    async fn schedule(
+        &self,
+        plugin: &str,
+        (call, traceparent): (&str, Option<String>),
         job: (JobKind, NewJob),
         max_waiting: u32,
     ) -> Result<String, HostError> {
@@ -38,7 +50,14 @@ impl Jobs {
         let (queue, undoing) = (Arc::clone(&self.queue), Arc::clone(&self.queue));
         let (now, new) = (self.now(), Arc::clone(&id));
         let add = move |_: &Pages<'_>| {
-            queue.lock().add(Arc::clone(&new), &owner, &call, job, max_waiting, now)?;
+            queue.lock().add(
+                Arc::clone(&new),
+                &owner,
+                (&call, traceparent),
+                job,
+                max_waiting,
+                now,
+            )?;
             Ok(new)
         };
         let undo = move |id| drop(undoing.lock().remove(&id));
@@ -56,8 +75,7 @@ impl JobQueue for Jobs {
         job: NewJob,
         max_waiting: u32,
     ) -> BoxFuture<'a, Result<String, HostError>> {
-        let new = (JobKind::Deferred, job);
-        Box::pin(async move { self.schedule(plugin, call, new, max_waiting).await })
+        Box::pin(self.add_traced(plugin, call, job, max_waiting, None))
     }
 
     fn call_ended(&self, call: &str) {

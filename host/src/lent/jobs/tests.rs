@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
+use plugin::{BootOutcome, JobWhen, NewJob};
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
-
-use plugin::{JobWhen, NewJob};
 
 use super::*;
 use crate::journal::tests::{TestDisk, journal};
