@@ -22,7 +22,8 @@ fn main() {
         println!("cargo::rustc-env=BEHAVIOUR_COMMIT={commit}");
     }
     println!("cargo::rustc-env=BEHAVIOUR_CONTRACT={}", contract(root));
-    if let Some(wasmtime) = wasmtime(root, package) {
+    // Set by the build script of `plugin` for the packages that depend on it.
+    if let Ok(wasmtime) = env::var("DEP_BEHAVIOUR_PLUGIN_WASMTIME") {
         println!("cargo::rustc-env=BEHAVIOUR_WASMTIME={wasmtime}");
     }
 }
@@ -56,17 +57,4 @@ fn contract(root: &Path) -> String {
     let text = fs::read_to_string(&file).expect("the contract is in the sources");
     let versions = text.lines().filter_map(|line| line.strip_prefix("package device:behaviour@"));
     versions.filter_map(|rest| rest.strip_suffix(';')).next().expect("a version").to_owned()
-}
-
-/// Returns the locked version of wasmtime, or `None` if the package does not run plugins.
-fn wasmtime(root: &Path, package: &Path) -> Option<String> {
-    let manifest = fs::read_to_string(package.join("Cargo.toml")).ok()?;
-    if !manifest.lines().any(|line| line.starts_with("plugin.workspace")) {
-        return None;
-    }
-    let lock = root.join("Cargo.lock");
-    println!("cargo::rerun-if-changed={}", lock.display());
-    let lock = fs::read_to_string(lock).ok()?;
-    let (_, entry) = lock.split_once("\nname = \"wasmtime\"\nversion = \"")?;
-    Some(entry.split_once('"')?.0.to_owned())
 }

@@ -3,6 +3,7 @@
 mod build;
 mod call;
 mod check;
+mod compile;
 mod component;
 mod error;
 mod event_line;
@@ -34,6 +35,7 @@ pub(crate) enum Command {
     Build(build::Build),
     Call(Box<call::Call>),
     Check(check::Check),
+    Compile(compile::Compile),
     Test(test::Test),
     Watch(watch::Watch),
     Publish(publish::Publish),
@@ -54,6 +56,7 @@ impl Command {
             Command::Build(build) => build.run(),
             Command::Call(call) => call.run(),
             Command::Check(check) => check.run(),
+            Command::Compile(compile) => compile.run(),
             Command::Test(test) => test.run(),
             Command::Watch(watch) => watch.run(),
             Command::Publish(publish) => publish.run(),

@@ -17,6 +17,7 @@ mod program {
     mod build;
     mod call;
     mod check;
+    mod compile;
     mod publish;
     mod test;
     mod watch;

@@ -98,6 +98,7 @@ mod simulate;
 mod supervision;
 mod swap;
 mod trace;
+mod trusted_keys;
 
 /// Decodes the packets in `bytes` and returns their number. For fuzzing only.
 #[doc(hidden)]
@@ -145,3 +146,4 @@ pub use run::{
 };
 pub use simulate::{Figures, Fleet, FleetError, simulate};
 pub use supervision::TaskEnded;
+pub use trusted_keys::TrustedKeyError;

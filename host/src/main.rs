@@ -47,6 +47,11 @@ mod tests {
     }
 
     #[test]
+    fn the_version_includes_that_of_wasmtime() {
+        assert!(program::build_info!().wasmtime.is_some());
+    }
+
+    #[test]
     fn every_command_has_a_manual_page() {
         let definition = program::definition::<Arguments>(&program::build_info!());
         command_definition::check_manual(definition);

@@ -13,12 +13,14 @@ use tokio::runtime::Handle;
 use tracing::{info, warn};
 use trust::TrustError;
 
-use crate::config::{Config, PluginSection};
+use crate::config::{Config, PluginSection, TrustSection};
 use crate::plugins::slot::Loaded;
+use compiled::NotAccepted;
 pub(crate) use compiling::{Compilation, Compiling};
 use file::{FileError, WholeFile};
 use machine::quarter_of_memory;
 
+mod compiled;
 mod compiling;
 mod file;
 #[cfg(test)]
@@ -55,6 +57,15 @@ pub enum PluginError {
         /// The cause.
         #[source]
         source: DigestMismatch,
+    },
+    /// A compiled plugin of an origin that is not trusted.
+    #[error("plugin `{name}`")]
+    NotAccepted {
+        /// The plugin's name in the configuration.
+        name: String,
+        /// The cause.
+        #[source]
+        source: NotAccepted,
     },
     /// Missing certificates for a plugin that can send HTTP requests.
     #[error("plugin `{name}`")]
@@ -102,6 +113,7 @@ impl PluginError {
             PluginError::Digest { name, .. } => Some(format!(
                 "install the file that `sha256` under [plugins.{name}] names, or correct `sha256`"
             )),
+            PluginError::NotAccepted { source, .. } => Some(source.hint().to_owned()),
             PluginError::Load { source: LoadError::EngineMemory { .. }, .. } => {
                 Some("restart the host, so that its engine allows the new limit".into())
             }
@@ -125,6 +137,7 @@ pub(crate) struct Loader {
     engine: Engine,
     /// The memory for all calls, in bytes.
     memory_bytes: usize,
+    trust: Arc<TrustSection>,
     /// The number of compiled versions per plugin to keep in the cache besides those in use.
     /// `None` for the user's cache, which other programs share.
     previous: Option<usize>,
@@ -160,6 +173,7 @@ impl Loader {
         Ok(Loader {
             engine,
             memory_bytes,
+            trust: Arc::new(config.host.trust.clone()),
             previous,
             has_compiled,
             compiling: Compiling::default(),
@@ -187,10 +201,15 @@ impl Loader {
         let begun = std::time::Instant::now();
         let hits = self.engine.cache_hits();
         let settings = Arc::new(section.settings.clone());
-        let plugin = self
-            .engine
-            .load(name, &file.bytes, settings.to_sandbox())
-            .map_err(|source| PluginError::Load { name: name.to_owned(), source })?;
+        let made = match plugin::is_compiled(&file.bytes) {
+            true => {
+                compiled::accept(section, file, &self.trust)
+                    .map_err(|source| PluginError::NotAccepted { name: name.to_owned(), source })?;
+                self.engine.load_compiled(name, &file.bytes, settings.to_sandbox())
+            }
+            false => self.engine.load(name, &file.bytes, settings.to_sandbox()),
+        };
+        let plugin = made.map_err(|source| PluginError::Load { name: name.to_owned(), source })?;
         let cached = self.engine.cache_hits() > hits;
         self.has_compiled.fetch_or(!cached, Ordering::Relaxed);
         if !cached {

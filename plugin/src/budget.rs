@@ -90,6 +90,7 @@ impl Reservation {
 
     /// Reserves the memory of a compilation, but at most the part of the budget that is not
     /// reserved for new calls.
+    #[cfg(feature = "compiler")]
     pub(crate) fn for_compilation(
         budget: &Arc<Budget>,
         bytes: usize,

@@ -4,20 +4,23 @@
 //! busy guests. The settings below were benchmarked together: with them, a call in a fresh
 //! instance takes a quarter of the time that it takes with wasmtime's defaults.
 
+#[cfg(feature = "compiler")]
+pub(crate) mod compile;
+#[cfg(feature = "compiler")]
 pub(crate) mod freed;
 pub(crate) mod inspect;
 pub(crate) mod pools;
+pub(crate) mod ready;
 
+use crate::EngineError;
 use crate::budget::Budget;
 use crate::budget::queues::QueueMemory;
-use crate::compile::cache::{Cache, Source};
-use crate::compile::{Compiled, Compiler};
-use crate::component;
+use crate::compile::cache::Cache;
+#[cfg(feature = "compiler")]
+use crate::compile::compiler::Compiler;
 use crate::error::one_line;
 use crate::ticker::{IDLE_TICKS, Ticker};
-use crate::{EngineError, Limits, LoadError};
 use pools::{INSTANCE_BYTES, Pools};
-use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,6 +31,10 @@ const MIB: usize = 1024 * KIB;
 /// Host memory for one call in addition to its stack and instances: arguments and results
 /// in transit, handles, streams and a log line.
 const CALL_OVERHEAD_BYTES: usize = 256 * KIB;
+
+/// Maximum number of tables of one module, and the number of memories, tables and stacks in a batch
+/// that wasmtime returns to the system at once.
+const BATCH: usize = 16;
 
 /// Limits of the whole engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +87,7 @@ pub(crate) struct EngineParts {
     /// Memory of a call other than linear memory and tables.
     pub(crate) call_bytes: usize,
     pub(crate) cache: Option<Cache>,
+    #[cfg(feature = "compiler")]
     pub(crate) compiler: Compiler,
 }
 
@@ -112,39 +120,10 @@ impl Engine {
                 budget,
                 call_bytes: call_bytes(settings),
                 cache,
+                #[cfg(feature = "compiler")]
                 compiler: Compiler::default(),
             }),
         })
-    }
-
-    /// Compiles a component within the limits on its size and on the compile time, or returns
-    /// it from the cache. Blocks.
-    pub fn compile(&self, bytes: &[u8], limits: &Limits) -> Result<Compiled, LoadError> {
-        component::check_size(bytes.len() as u64, limits)?;
-        self.compile_binary(&self.binary(bytes, limits)?, limits)
-    }
-
-    /// Returns the component in binary form, converting it if necessary.
-    pub(crate) fn binary<'a>(
-        &self,
-        bytes: &'a [u8],
-        limits: &Limits,
-    ) -> Result<Cow<'a, [u8]>, LoadError> {
-        self.parts.compiler.binary(bytes, limits, &self.parts.budget)
-    }
-
-    /// Compiles a component in binary form.
-    pub(crate) fn compile_binary(
-        &self,
-        bytes: &[u8],
-        limits: &Limits,
-    ) -> Result<Compiled, LoadError> {
-        let EngineParts { pools, compiler, cache, budget, .. } = &*self.parts;
-        let source = Source::of(bytes, limits);
-        let wasmtime = pools.current().wasmtime.clone();
-        let (component, in_use) =
-            compiler.component(&wasmtime, cache.as_ref(), bytes, source, limits, budget)?;
-        Ok(Compiled { component, source, in_use })
     }
 
     /// Returns the wasmtime engine, for benchmarks that use it directly.

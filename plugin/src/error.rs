@@ -136,6 +136,28 @@ pub enum LoadError {
         /// `compile_time` of the limits.
         limit: Duration,
     },
+    /// A component in a host without the compiler.
+    #[error("not compiled; this host has no compiler")]
+    NoCompiler {
+        /// Suggested remedy.
+        hint: String,
+    },
+    /// Code that was compiled for another version of wasmtime, another machine or another processor.
+    #[error("compiled for another host: {reason}")]
+    OtherHost {
+        /// Message of wasmtime.
+        reason: String,
+        /// Suggested remedy.
+        hint: String,
+    },
+    /// A target for which the compiler has no code, or none with these settings.
+    #[error("no code for the target `{target}`: {reason}")]
+    Target {
+        /// Requested target.
+        target: String,
+        /// Message of wasmtime.
+        reason: String,
+    },
     /// A failure of the compiler itself, although the component may be valid.
     #[error("the compiler failed: {0}")]
     Compiler(String),
@@ -250,7 +272,10 @@ impl LoadError {
     /// Returns a suggested remedy, if there is one.
     pub fn hint(&self) -> Option<&str> {
         Some(match self {
-            LoadError::NotGranted { hint, .. } | LoadError::Unknown { hint, .. } => hint,
+            LoadError::NotGranted { hint, .. }
+            | LoadError::Unknown { hint, .. }
+            | LoadError::NoCompiler { hint }
+            | LoadError::OtherHost { hint, .. } => hint,
             LoadError::MissingImport { .. } => {
                 "build it with the `wit/` folder of this release, or without this function"
             }
@@ -295,6 +320,9 @@ impl LoadError {
             LoadError::Version { .. } => "build it with the `wit/` folder of this release",
             LoadError::NoMethods(_) => "build it for the world `behaviour` of `wit/world.wit`",
             LoadError::Memory { .. } => "raise `memory_bytes` in the plugin's limits",
+            LoadError::Target { .. } => {
+                "use x86_64-unknown-linux-gnu, or pulley64 or pulley32 for the interpreter"
+            }
             LoadError::TooLarge { .. } => "raise `component_bytes` in the plugin's limits",
             _ => return None,
         })

@@ -34,6 +34,11 @@
 //! * `about`, `settings`, `limits`, `capability`: the description of a plugin;
 //! * `error`: failures of the engine, of loading, and of calls.
 //!
+//! # Without the compiler
+//!
+//! Without the feature `compiler`, which is on by default, [`Engine::load`] refuses all components,
+//! and [`Engine::load_compiled`] runs what `compile_for` has compiled elsewhere.
+//!
 //! # Out of scope
 //!
 //! The crate knows neither IoT Hub nor MQTT nor a configuration file. A [`CallError`]
@@ -61,10 +66,14 @@ pub use budget::queues::{NoQueueMemory, QueueMemory, QueuedMemory};
 pub use call::{Answer, Call};
 pub use capability::{Capability, UnknownCapability};
 pub use compile::Compiled;
+#[cfg(feature = "compiler")]
 pub use component::encode::{encode, encode_for};
 pub use component::imports::{Exports, Provider};
-pub use component::sniff::FileFormat;
+pub use component::sniff::{FileFormat, is_compiled};
+#[cfg(feature = "compiler")]
+pub use engine::compile::compile_for;
 pub use engine::inspect::{Import, Inspection};
+pub use engine::ready::TARGET;
 pub use engine::{Engine, EngineSettings};
 pub use error::{CallError, EncodeError, EngineError, JobError, LoadError, Refusal};
 pub use json::{Json, JsonError, affects_display, escape, readable};

@@ -156,6 +156,7 @@ impl FleetSection {
         let http = self.http_for(&capabilities);
         Ok(PluginSection {
             file,
+            from_image: true,
             sha256: Some(sha256),
             methods,
             any_method,

@@ -68,6 +68,7 @@ pub(super) fn image(
     section: file::Plugin,
     directory: &Path,
 ) -> Result<ImageSection, ConfigError> {
-    let settings = section_at(name, section, PathBuf::new(), directory)?;
+    let local = section_at(name, section, PathBuf::new(), directory)?;
+    let settings = PluginSection { from_image: true, ..local };
     Ok(ImageSection { image, settings })
 }

@@ -30,6 +30,8 @@ pub(super) const IDEMPOTENCY_TIME: Duration = Duration::from_secs(300);
 pub struct PluginSection {
     /// Path of the component.
     pub file: PathBuf,
+    /// `true` if the file comes from an image.
+    pub from_image: bool,
     /// Digest that the file must have: SHA-256 in lower-case hexadecimal.
     pub sha256: Option<String>,
     /// Methods that the plugin serves.
@@ -135,6 +137,7 @@ pub(super) fn plugin(
     let config = section.config.into_iter().map(|(key, value)| (key, text_of(value))).collect();
     Ok(PluginSection {
         file,
+        from_image: false,
         sha256,
         methods,
         any_method: !any.is_empty(),

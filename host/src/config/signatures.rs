@@ -20,7 +20,7 @@ pub enum SignatureRule {
     /// Those that the cloud names. An image in `host.toml` is pinned by the operator.
     #[default]
     Required,
-    /// All images.
+    /// All images, and all compiled plugins.
     Always,
     /// None.
     Off,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use oci::Digest;
 use oci::credentials::Store;
 use oci::registry::{ClientSettings, Mirror};
-use oci::signature::{KeyError, PublicKey};
+use oci::signature::PublicKey;
 
 use super::failure::Failure;
 use super::places::Places;
@@ -16,9 +16,7 @@ use super::record::Installed;
 use super::wish::Wish;
 use crate::config::{Config, FleetSection, PluginSection, RegistrySection, SignatureRule};
 use crate::content::ContentStore;
-
-/// Maximum size of a file of keys, in bytes.
-const MAX_KEY_BYTES: usize = 64 * 1024;
+use crate::trusted_keys::{TrustedKeyError, trusted_keys};
 
 /// Parts that all activations of a process share.
 pub(crate) struct Supplies {
@@ -46,15 +44,9 @@ pub enum SuppliesError {
         #[source]
         source: std::io::Error,
     },
-    /// File without usable public keys.
-    #[error("[host.trust]: {}", .path.display())]
-    Key {
-        /// Path of the file.
-        path: PathBuf,
-        /// Cause.
-        #[source]
-        source: KeyError,
-    },
+    /// File of keys that cannot be used.
+    #[error(transparent)]
+    Keys(#[from] TrustedKeyError),
 }
 
 impl SuppliesError {
@@ -62,15 +54,10 @@ impl SuppliesError {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
-            SuppliesError::Read { table: "host.trust", .. } => {
-                "set `keys` under [host.trust] to PEM files of public keys"
-            }
             SuppliesError::Read { .. } => {
                 "make the file readable for the user of the host, or correct its path"
             }
-            SuppliesError::Key { .. } => {
-                "`behaviour keygen` writes a pair of keys; the device needs the public one"
-            }
+            SuppliesError::Keys(error) => error.hint(),
         }
     }
 }
@@ -85,7 +72,7 @@ impl Supplies {
             places: Places::new(directory, settings, store.clone()),
             store,
             registry,
-            keys: keys(config)?,
+            keys: trusted_keys(&config.host.trust)?,
             signature: config.host.trust.signature,
             fleet: config.fleet.clone(),
             downloads: tokio::sync::Mutex::default(),
@@ -106,7 +93,7 @@ impl Supplies {
             let error = program::text::read_bytes(path).err()?;
             Some(SuppliesError::Read { table: "host.registry", path: path.clone(), source: error })
         });
-        unreadable.chain(keys(config).err()).collect()
+        unreadable.chain(trusted_keys(&config.host.trust).err().map(SuppliesError::Keys)).collect()
     }
 
     /// Returns `true` if an image needs a signature.
@@ -148,22 +135,6 @@ impl Supplies {
     pub(crate) fn store(&self) -> &ContentStore {
         &self.store
     }
-}
-
-fn keys(config: &Config) -> Result<Vec<PublicKey>, SuppliesError> {
-    let mut keys = Vec::new();
-    for path in &config.host.trust.keys {
-        let path = || path.clone();
-        let bytes = program::text::read_bytes(&path()).map_err(|source| SuppliesError::Read {
-            table: "host.trust",
-            path: path(),
-            source,
-        })?;
-        let bytes = &bytes[..bytes.len().min(MAX_KEY_BYTES)];
-        let read = PublicKey::all_from_pem(bytes);
-        keys.extend(read.map_err(|source| SuppliesError::Key { path: path(), source })?);
-    }
-    Ok(keys)
 }
 
 fn client_settings(config: &Config) -> ClientSettings {

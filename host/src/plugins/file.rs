@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use program::FileStamp;
@@ -16,6 +17,15 @@ pub(crate) struct WholeFile {
     pub(crate) bytes: Vec<u8>,
     /// The SHA-256 digest of the bytes, in hexadecimal.
     pub(crate) digest: String,
+    /// User who owns the file, and its permissions.
+    pub(crate) owner: Owner,
+}
+
+/// Owner of a file and its permissions, from its inode.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Owner {
+    pub(crate) user: u32,
+    pub(crate) mode: u32,
 }
 
 /// The reason why a file cannot be read.
@@ -46,7 +56,8 @@ impl WholeFile {
             let is_same = FileStamp::new(&before) == FileStamp::new(&after);
             if is_same && bytes.len() as u64 == after.len() {
                 let digest = hex(&Sha256::digest(&bytes));
-                return Ok(WholeFile { bytes, digest });
+                let owner = Owner { user: after.uid(), mode: after.mode() };
+                return Ok(WholeFile { bytes, digest, owner });
             }
         }
         Err(FileError::Read(io::Error::other("is being written")))

@@ -8,6 +8,7 @@
 //! belong to the host's user and must not be writable by others, and the code is verified
 //! against its digest before it is mapped.
 
+#[cfg(feature = "compiler")]
 use super::{fusion, headroom};
 use crate::error::one_line;
 use crate::{EngineError, Limits};
@@ -166,8 +167,15 @@ impl Cache {
     fn prefix(&self, engine: &wasmtime::Engine, source: &Source) -> String {
         let Source { digest, memory_bytes } = source;
         let mut settings = DefaultHasher::new();
-        engine.precompile_compatibility_hash().hash(&mut settings);
-        (fusion::VERSION, headroom::VERSION, memory_bytes).hash(&mut settings);
+        // Without the compiler, the source is the code itself.
+        #[cfg(feature = "compiler")]
+        {
+            engine.precompile_compatibility_hash().hash(&mut settings);
+            (fusion::VERSION, headroom::VERSION).hash(&mut settings);
+        }
+        #[cfg(not(feature = "compiler"))]
+        let _ = engine;
+        memory_bytes.hash(&mut settings);
         format!("{digest}-{:016x}-", settings.finish())
     }
 }

@@ -19,7 +19,7 @@ mod members;
 mod merge;
 mod rewrite;
 
-use crate::component::rejection::SUPPORTED;
+use crate::component::features::SUPPORTED;
 use wasmparser::{BinaryReader, Validator};
 
 /// Version of the fusion, which is part of the name of a cached file.

@@ -6,6 +6,7 @@
 
 use crate::{Capability, LoadError};
 use std::collections::BTreeSet;
+#[cfg(feature = "compiler")]
 use wasmparser::{Chunk, Parser, Payload};
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -57,6 +58,7 @@ pub struct Exports {
 /// Checks the imports before the component is compiled. Returns an error for the first one
 /// that the host does not provide. Malformed bytes pass: the compiler rejects them with a better
 /// message.
+#[cfg(feature = "compiler")]
 pub(crate) fn check_imports_of_bytes(
     bytes: &[u8],
     plugin: &str,

@@ -3,17 +3,10 @@
 //! The compiler's errors have no types, and their messages quote names from the component.
 //! So the cause is determined by validation, with and without the unsupported features.
 
+use super::features::SUPPORTED;
 use crate::LoadError;
 use crate::error::{on_one_line, one_line};
 use wasmparser::{Validator, WasmFeatures};
-
-/// WebAssembly features of this host. Garbage-collected types and exceptions need a collector,
-/// threads need shared memories, and calls are synchronous for the guest.
-pub(crate) const SUPPORTED: WasmFeatures = WasmFeatures::WASM3
-    .difference(WasmFeatures::GC_TYPES)
-    .difference(WasmFeatures::EXCEPTIONS)
-    .difference(WasmFeatures::THREADS)
-    .union(WasmFeatures::COMPONENT_MODEL);
 
 /// Features of the component model's async proposal.
 const ASYNC: WasmFeatures = WasmFeatures::CM_ASYNC

@@ -1,5 +1,7 @@
 //! Detection of a file's format from its first bytes, for precise error messages.
 
+use wasmtime::{Engine, Precompiled};
+
 /// Format of a plugin's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileFormat {
@@ -18,11 +20,19 @@ pub(crate) fn sniff(bytes: &[u8]) -> Result<FileFormat, String> {
             Err("an unsupported version of the binary format".to_owned())
         }
         [] => Err("an empty file".to_owned()),
+        [0x7f, b'E', b'L', b'F', ..] if is_compiled(bytes) => {
+            Err("a plugin that is compiled already".to_owned())
+        }
         [0x7f, b'E', b'L', b'F', ..] => {
             Err("a program or library for this machine (ELF)".to_owned())
         }
         _ => sniff_text(bytes),
     }
+}
+
+/// Returns `true` if the bytes are a plugin that was compiled elsewhere.
+pub fn is_compiled(bytes: &[u8]) -> bool {
+    Engine::detect_precompiled(bytes) == Some(Precompiled::Component)
 }
 
 fn sniff_text(bytes: &[u8]) -> Result<FileFormat, String> {

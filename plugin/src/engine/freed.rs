@@ -8,10 +8,8 @@
 //! of its thread with the tables of a dummy instance. docs/decisions/freed-pages.md has
 //! the figures.
 
+use crate::engine::BATCH;
 use wasmtime::{Engine, Instance, Module, Store};
-
-/// Number of memories, tables and stacks in a batch.
-pub(super) const BATCH: usize = 16;
 
 /// Number of elements of a dummy table. The table is larger than the part of a table that stays
 /// resident, so that its pages are queued.

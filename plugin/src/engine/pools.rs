@@ -12,17 +12,23 @@
 //! which keeps nothing.
 
 use crate::call::state::CallState;
-use crate::component::rejection::SUPPORTED;
-use crate::engine::EngineSettings;
-use crate::engine::freed::{BATCH, QueueFlusher};
+use crate::component::features::SUPPORTED;
+#[cfg(feature = "compiler")]
+use crate::engine::freed::QueueFlusher;
+use crate::engine::{BATCH, EngineSettings};
 use crate::error::one_line;
 use crate::interfaces;
 use parking_lot::{Mutex, RwLock};
+#[cfg(feature = "compiler")]
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use wasmparser::WasmFeatures;
 use wasmtime::component::Linker;
-use wasmtime::{Config, Enabled, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{
+    Config, Enabled, EngineWeak, InstanceAllocationStrategy, ModuleVersionStrategy,
+    PoolingAllocationConfig,
+};
 
 const KIB: usize = 1024;
 
@@ -44,6 +50,10 @@ const CORE_INSTANCES: u32 = 16;
 const TABLES: u32 = 16;
 const MEMORIES: u32 = 4;
 
+/// Number of parts in a batch. A queue can be emptied only by a module that is compiled for it
+/// (`freed`), so there is no queue without the compiler.
+const DECOMMIT_BATCH: usize = if cfg!(feature = "compiler") { BATCH } else { 1 };
+
 /// Prefix of a linear memory that stays resident between calls. It covers the stack and data of
 /// a small guest, and the first 64 KiB of its heap, whose last page an allocator writes to.
 const RESIDENT_BYTES: usize = 192 * KIB;
@@ -59,6 +69,7 @@ pub(crate) struct Pool {
     /// Linker of the default world. Each plugin extends a copy with its capabilities.
     pub(crate) linker: Linker<CallState>,
     /// Created after the first large call; `None` if that failed.
+    #[cfg(feature = "compiler")]
     flusher: OnceLock<Option<QueueFlusher>>,
     /// Number of calls that can take a place.
     places: u32,
@@ -177,8 +188,14 @@ impl Pool {
         let mut linker = Linker::new(&wasmtime);
         interfaces::add_to_linker(&mut linker)?;
         let places = purpose.instances(settings);
-        let (flusher, taken) = (OnceLock::new(), AtomicU32::new(0));
-        Ok(Pool { wasmtime, linker, flusher, places, taken })
+        Ok(Pool {
+            wasmtime,
+            linker,
+            #[cfg(feature = "compiler")]
+            flusher: OnceLock::new(),
+            places,
+            taken: AtomicU32::new(0),
+        })
     }
 
     /// Takes a place for a call. Returns `false` if there is none.
@@ -203,27 +220,44 @@ impl Pool {
     /// Returns the freed pages of a large call to the system. Must be called by the thread that has
     /// dropped the call's store.
     pub(crate) fn release_freed_pages(&self) {
-        let flusher = self.flusher.get_or_init(|| {
-            let created = QueueFlusher::new(&self.wasmtime);
-            created
-                .inspect_err(|error| {
-                    tracing::warn!("memory of large calls is released late: {}", one_line(error));
-                })
-                .ok()
-        });
-        if let Some(flusher) = flusher {
-            flusher.flush();
+        // Without the compiler, there is no queue: see `DECOMMIT_BATCH`.
+        #[cfg(feature = "compiler")]
+        {
+            let flusher = self.flusher.get_or_init(|| {
+                let created = QueueFlusher::new(&self.wasmtime);
+                created
+                    .inspect_err(|error| {
+                        tracing::warn!(
+                            "memory of large calls is released late: {}",
+                            one_line(error)
+                        );
+                    })
+                    .ok()
+            });
+            if let Some(flusher) = flusher {
+                flusher.flush();
+            }
         }
     }
 }
 
-fn wasmtime_config(settings: &EngineSettings, purpose: Purpose, space: AddressSpace) -> Config {
+/// Returns the settings that compiled code depends on.
+pub(super) fn code_settings() -> Config {
     let mut config = Config::new();
     config
         .wasm_features(SUPPORTED, true)
         .wasm_features(WasmFeatures::all().difference(SUPPORTED), false)
         .concurrency_support(false)
         .epoch_interruption(true)
+        // By default, wasmtime accepts code of each version with the same major number.
+        .module_version(ModuleVersionStrategy::Custom(env!("BEHAVIOUR_WASMTIME").to_owned()))
+        .expect("a version is shorter than 256 bytes");
+    config
+}
+
+fn wasmtime_config(settings: &EngineSettings, purpose: Purpose, space: AddressSpace) -> Config {
+    let mut config = code_settings();
+    config
         .async_stack_zeroing(true)
         .max_wasm_stack(settings.stack_bytes)
         .async_stack_size(settings.stack_bytes + HOST_STACK_BYTES)
@@ -268,7 +302,7 @@ fn pool_config(settings: &EngineSettings, purpose: Purpose) -> PoolingAllocation
         .linear_memory_keep_resident(kept(RESIDENT_BYTES))
         .table_keep_resident(kept(RESIDENT_TABLE_BYTES))
         .async_stack_keep_resident(kept(RESIDENT_STACK_BYTES))
-        .decommit_batch_size(BATCH);
+        .decommit_batch_size(DECOMMIT_BATCH);
     pool
 }
 

@@ -11,10 +11,13 @@ use crate::about::About;
 use crate::call::memory::PluginMemory;
 use crate::call::{http, wasi};
 use crate::component;
+#[cfg(feature = "compiler")]
+use crate::component::imports::check_imports_of_bytes;
 use crate::component::imports::{
-    Imports, SUPPORTED_VERSION, check_exports, check_imports, check_imports_of_bytes,
-    newer_than_host,
+    Imports, SUPPORTED_VERSION, check_exports, check_imports, newer_than_host,
 };
+#[cfg(not(feature = "compiler"))]
+use crate::engine::ready::how_to_compile;
 use crate::error::one_line;
 use crate::{Compiled, Engine, Limits, LoadError, PluginSettings};
 use parking_lot::{Mutex, RwLock};
@@ -36,10 +39,47 @@ impl Engine {
     ) -> Result<Plugin, LoadError> {
         self.check_limits(&settings.limits)?;
         component::check_size(bytes.len() as u64, &settings.limits)?;
+        let compiled = self.compile_allowed(name, bytes, &settings)?;
+        self.plugin(name, &compiled, settings)
+    }
+
+    /// Loads a plugin that was compiled elsewhere ([`is_compiled`](crate::is_compiled)).
+    ///
+    /// The caller vouches for the code: it can do everything that this process can. Before the call,
+    /// verify a signature, or that nobody else could have written the file.
+    pub fn load_compiled(
+        &self,
+        name: &str,
+        code: &[u8],
+        settings: PluginSettings,
+    ) -> Result<Plugin, LoadError> {
+        self.check_limits(&settings.limits)?;
+        component::check_size(code.len() as u64, &settings.limits)?;
+        let compiled = self.accept(code, &settings.limits)?;
+        self.plugin(name, &compiled, settings)
+    }
+
+    /// Compiles a component whose imports are provided.
+    #[cfg(feature = "compiler")]
+    fn compile_allowed(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        settings: &PluginSettings,
+    ) -> Result<Compiled, LoadError> {
         let bytes = self.binary(bytes, &settings.limits)?;
         check_imports_of_bytes(&bytes, name, &settings.capabilities)?;
-        let compiled = self.compile_binary(&bytes, &settings.limits)?;
-        self.plugin(name, &compiled, settings)
+        self.compile_binary(&bytes, &settings.limits)
+    }
+
+    #[cfg(not(feature = "compiler"))]
+    fn compile_allowed(
+        &self,
+        _name: &str,
+        _bytes: &[u8],
+        _settings: &PluginSettings,
+    ) -> Result<Compiled, LoadError> {
+        Err(LoadError::NoCompiler { hint: how_to_compile() })
     }
 
     /// Creates a plugin from a component that was compiled by this engine.

@@ -6,6 +6,7 @@
 mod budget;
 mod bursts;
 mod calls;
+mod compiled;
 mod frozen;
 mod host_faults;
 mod http;

@@ -136,7 +136,8 @@ const HOST: Modules = &[
             "supervision",
         ],
     ),
-    ("plugins", &["config"]),
+    ("trusted_keys", &["config"]),
+    ("plugins", &["config", "trusted_keys"]),
     (
         "lent",
         &[
@@ -165,6 +166,7 @@ const HOST: Modules = &[
             "plugins",
             "router",
             "supervision",
+            "trusted_keys",
         ],
     ),
     (

@@ -1,0 +1,57 @@
+//! Plugins that were compiled elsewhere.
+
+use behaviour_plugin::{Limits, LoadError, PluginSettings, TARGET, compile_for, is_compiled};
+
+use crate::rig::{Host, engine};
+
+fn compiled(target: &str) -> Result<Vec<u8>, LoadError> {
+    compile_for(target, &fixtures::guest("misbehaves.wat"), &Limits::default())
+}
+
+#[tokio::test]
+async fn a_plugin_compiled_for_this_target_answers_like_its_component() {
+    let (engine, code) = (engine(), compiled(TARGET).unwrap());
+    assert!(is_compiled(&code));
+    let ready = engine.load_compiled("p", &code, PluginSettings::default()).unwrap();
+    let component = fixtures::guest("misbehaves.wat");
+    let component = engine.load("p", &component, PluginSettings::default()).unwrap();
+
+    for plugin in [&ready, &component] {
+        let answer = Host::default().call(plugin, "echo", "{\"a\": [1, 2]}").await.unwrap();
+        assert_eq!(answer.payload.unwrap().get(), "{\"a\": [1, 2]}");
+    }
+    assert_eq!((ready.imports(), ready.exports()), (component.imports(), component.exports()));
+}
+
+#[test]
+fn compiled_code_is_no_component() {
+    let error = engine().load("p", &compiled(TARGET).unwrap(), PluginSettings::default());
+    let error = error.err().unwrap().to_string();
+    assert_eq!(error, "not WebAssembly: a plugin that is compiled already");
+}
+
+#[test]
+fn an_import_of_compiled_code_that_is_not_granted_is_refused() {
+    let code = compile_for(TARGET, &fixtures::guest("boots.wat"), &Limits::default()).unwrap();
+    let error = engine().load_compiled("p", &code, PluginSettings::default()).err().unwrap();
+    assert!(matches!(error, LoadError::NotGranted { .. }), "{error}");
+}
+
+#[test]
+fn code_of_another_patch_release_of_wasmtime_is_refused() {
+    let (mut code, version) = (compiled(TARGET).unwrap(), env!("BEHAVIOUR_WASMTIME").as_bytes());
+    let start = code.windows(version.len()).position(|bytes| bytes == version).unwrap();
+    code[start + version.len() - 1] ^= 1;
+    let error = engine().load_compiled("p", &code, PluginSettings::default()).err().unwrap();
+    let (reason, hint) = (error.to_string(), error.hint().unwrap());
+    let expected = "compiled for another host: it was compiled with incompatible version '";
+    assert!(reason.starts_with(expected), "{reason}");
+    assert!(hint.contains("of this host's release"), "{hint}");
+}
+
+#[test]
+fn a_target_without_a_code_generator_is_refused_with_the_others() {
+    let error = compiled("mips-unknown-linux-gnu").unwrap_err();
+    assert!(error.to_string().starts_with("no code for the target `mips-unknown-linux-gnu`: "));
+    assert!(error.hint().unwrap().contains("x86_64-unknown-linux-gnu"));
+}
