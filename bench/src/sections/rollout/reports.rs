@@ -24,7 +24,8 @@ pub(super) struct Report {
     /// The digest of the image that answers while another one is wanted.
     pub(super) running: Option<String>,
     pub(super) reason: Option<String>,
-    /// The time at which the hub got the state.
+    /// The time at which the hub got the last change of the image or its state. A patch lacks what
+    /// has not changed, such as the state of an image that follows another one at once.
     pub(super) at: Timestamp,
 }
 
@@ -43,13 +44,14 @@ impl Report {
         let reported = &twin["properties"]["reported"];
         let plugin = &reported["plugins"][PLUGIN];
         let text = |name: &str| plugin[name].as_str().map(str::to_owned);
-        let metadata = &reported["$metadata"]["plugins"][PLUGIN]["state"];
+        let metadata = &reported["$metadata"]["plugins"][PLUGIN];
+        let changed = |name: &str| metadata[name]["$lastUpdated"].as_str()?.parse().ok();
         Some(Report {
             device: twin["deviceId"].as_str()?.to_owned(),
             state: text("state")?,
             running: text("runningDigest"),
             reason: text("reason"),
-            at: metadata["$lastUpdated"].as_str()?.parse().ok()?,
+            at: changed("digest").max(changed("state"))?,
         })
     }
 }
