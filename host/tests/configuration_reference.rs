@@ -190,6 +190,7 @@ fn only_values_within_their_range_are_accepted() {
         Duration::from_millis(match unit {
             "ms" => number,
             "s" => number * 1000,
+            "m" => number * 60_000,
             "h" => number * 3_600_000,
             other => panic!("{other}"),
         })

@@ -16,7 +16,7 @@ fn a_component_is_described_without_being_run() {
         "  imports    context, clock, config, twin, telemetry",
         "  WASI       none",
         "  exports    methods",
-        "  lacks      deferred, desired, lifecycle",
+        "  lacks      deferred, desired, lifecycle, messages",
         "  memory     525 KB at start",
         "A host would load it.",
     ] {

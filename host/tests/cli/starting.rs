@@ -24,7 +24,8 @@ fn a_bad_configuration_is_named_with_file_and_line() {
         "[hub]\nprot = 1\n",
         Some(&identity()),
         "host.toml: line 2: unknown key `hub.prot`, expected one of `port`, `ca_file`, \
-         `connection_string_file`, `keep_alive`, `token_lifetime`, `profile`, `telemetry_topic`, `identity`",
+         `connection_string_file`, `keep_alive`, `token_lifetime`, `profile`, `telemetry_topic`, \
+         `messages`, `identity`",
         "`behaviour-host example` prints a file with all keys",
     );
     check(

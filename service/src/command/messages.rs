@@ -22,6 +22,15 @@ Examples:
   behaviour-service messages watch
   behaviour-service messages watch my-device --json | jq .body";
 
+const PURGE_EXAMPLES: &str = "\
+Examples:
+  behaviour-service messages purge my-device";
+
+const FEEDBACK_EXAMPLES: &str = "\
+Examples:
+  behaviour-service messages feedback
+  behaviour-service messages feedback --json | jq .statusCode";
+
 #[derive(Subcommand)]
 pub(crate) enum MessagesCommand {
     /// Print the messages of a device, or of all devices, as they arrive, until Ctrl-C. Works
@@ -37,6 +46,7 @@ pub(crate) enum MessagesCommand {
     #[command(after_help = send::EXAMPLES)]
     Send(send::SendArguments),
     /// Remove all cloud-to-device messages from the queue of a device, and print their number
+    #[command(after_help = PURGE_EXAMPLES)]
     Purge {
         /// The device's id
         #[arg(add = candidates(known_ids::of_devices))]
@@ -44,6 +54,7 @@ pub(crate) enum MessagesCommand {
     },
     /// Print the outcomes of cloud-to-device messages whose senders have asked for them, and remove
     /// them from the hub
+    #[command(after_help = FEEDBACK_EXAMPLES)]
     Feedback,
 }
 
