@@ -95,6 +95,14 @@ impl Router {
         let Some(slot) = table.slot(job.plugin) else {
             return JobEnd::NotNow("the configuration has no such plugin".into());
         };
+        // Parsed before the version begins a call, which has to end.
+        let message = match job.kind {
+            JobKind::Message => match CloudMessage::from_payload(job.payload) {
+                Some(message) => Some(message),
+                None => return JobEnd::Rejected("the message is corrupt".into()),
+            },
+            _ => None,
+        };
         let begun = match slot.begin(Instant::now()) {
             Ok(begun) => begun,
             Err(disabled) => return JobEnd::NotNow(disabled.to_string()),
@@ -109,11 +117,7 @@ impl Router {
         };
         let span = self.begin_call_span(span, job.plugin, &mut call);
         let plugin = &begun.version.loaded.plugin;
-        let outcome = if job.kind == JobKind::Message {
-            let Some(CloudMessage { body, properties }) = CloudMessage::from_payload(job.payload)
-            else {
-                return JobEnd::Rejected("the message is corrupt".into());
-            };
+        let outcome = if let Some(CloudMessage { body, properties }) = message {
             call.payload = "null";
             plugin.receive_message(call, &body, &properties).await
         } else {
