@@ -3,9 +3,9 @@
 //! A service queues a message with [`CloudToDevice::send`]. The session of the device waits for
 //! it with [`CloudToDevice::next`], which locks it, and completes it with
 //! [`CloudToDevice::acknowledged`]. A device without MQTT receives it with
-//! [`CloudToDevice::receive`] and settles it with [`CloudToDevice::settle`]. A lock ends after a minute or with the connection; the
-//! message is then delivered again, with the same packet id. Messages expire when their queue is
-//! next used.
+//! [`CloudToDevice::receive`] and settles it with [`CloudToDevice::settle`]. A lock ends after a
+//! minute or with the connection; the message is then delivered again, with the same packet id.
+//! Messages expire when their queue is next used.
 //!
 //! The queues are part of the state, and persisted with it. Locks and feedback are not.
 
@@ -140,12 +140,15 @@ impl CloudToDevice {
 
     /// Unlocks the messages of a session that has ended.
     pub(crate) fn detach(&self, device: &DeviceId, serial: u64) {
-        self.with(device, |mailbox| {
-            if mailbox.session == Some(serial) {
-                mailbox.session = None;
-                mailbox.unlock_session();
-            }
-        });
+        let mut mailboxes = self.mailboxes.lock();
+        let Some(mailbox) = mailboxes.get_mut(device) else { return };
+        if mailbox.session == Some(serial) {
+            mailbox.session = None;
+            mailbox.unlock_session();
+        }
+        if !self.exists(device) {
+            mailboxes.remove(device);
+        }
     }
 
     /// Waits for the next message of a session's device. Can be cancelled without losing it.
@@ -216,7 +219,7 @@ impl CloudToDevice {
         lock: &str,
         settlement: Settlement,
     ) -> Result<(), HubError> {
-        let (removed, queued, outcome) = self.with(device, |mailbox| {
+        let (settled, queued) = self.with(device, |mailbox| {
             let DeviceMessages { generation, messages } = self.state.device_messages(device)?;
             mailbox.follow(generation, &messages);
             let is_locked = |(_, own): &(&u64, &Lock)| {
@@ -232,16 +235,18 @@ impl CloudToDevice {
                     let (deliveries, queued) = self.state.count_delivery(device, sequence)?;
                     if deliveries < MAX_DELIVERIES {
                         mailbox.changed.notify_waiters();
-                        return Ok((Vec::new(), queued, Outcome::DeliveryCountExceeded));
+                        return Ok((None, queued));
                     }
                     Outcome::DeliveryCountExceeded
                 }
             };
             let (removed, queued) = self.state.remove_messages(device, is_settled)?;
-            Ok::<_, HubError>((removed, queued, outcome))
+            Ok::<_, HubError>((Some((removed, outcome)), queued))
         })?;
         queued.wait()?;
-        self.report(device, &removed, outcome);
+        if let Some((removed, outcome)) = settled {
+            self.report(device, &removed, outcome);
+        }
         Ok(())
     }
 
@@ -293,8 +298,14 @@ impl CloudToDevice {
         let mut mailboxes = self.mailboxes.lock();
         match mailboxes.get_mut(device) {
             Some(mailbox) => work(mailbox),
-            None => work(mailboxes.entry(device.clone()).or_default()),
+            None if self.exists(device) => work(mailboxes.entry(device.clone()).or_default()),
+            // A request for an unknown device leaves nothing behind.
+            None => work(&mut Mailbox::default()),
         }
+    }
+
+    fn exists(&self, device: &DeviceId) -> bool {
+        self.state.device_messages(device).is_ok()
     }
 }
 
@@ -311,9 +322,7 @@ impl Mailbox {
         self.locks.retain(|sequence, lock| lock.until > now && is_queued(sequence));
         self.sent.retain(is_queued);
     }
-}
 
-impl Mailbox {
     /// Locks the first message that is not locked.
     fn lock_first(
         &mut self,

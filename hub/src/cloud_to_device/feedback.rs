@@ -27,8 +27,8 @@ const LIFETIME: Duration = Duration::from_secs(3600);
 /// Maximum number of times that a batch is received, the default of IoT Hub.
 const MAX_RECEIVED: u32 = 10;
 
-/// Maximum number of waiting records. Beyond it, the oldest ones are lost.
-const MAX_WAITING: usize = 10_000;
+/// Maximum number of records, received ones included. Beyond it, the oldest ones are lost.
+const MAX_RECORDS: usize = 10_000;
 
 /// The records that no service has completed.
 pub(crate) struct Feedback {
@@ -71,9 +71,9 @@ impl Feedback {
             device_generation_id: generation,
         };
         let mut records = self.records.lock();
-        if records.waiting.len() >= MAX_WAITING {
-            warn!(records = MAX_WAITING, "feedback lost: no service receives it");
-            records.waiting.pop_front();
+        if records.len() >= MAX_RECORDS {
+            warn!(records = MAX_RECORDS, "feedback lost: no service completes it");
+            records.drop_oldest();
         }
         records.waiting.push_back((record, Instant::now() + LIFETIME));
     }
@@ -115,7 +115,7 @@ impl Feedback {
     pub(crate) fn complete(&self, lock: &str) -> Result<(), HubError> {
         let mut records = self.records.lock();
         let index = records.find(lock)?;
-        records.received.swap_remove(index);
+        records.received.remove(index);
         Ok(())
     }
 
@@ -133,6 +133,17 @@ impl Feedback {
 }
 
 impl Records {
+    fn len(&self) -> usize {
+        self.waiting.len() + self.received.iter().map(|batch| batch.records.len()).sum::<usize>()
+    }
+
+    /// Removes the oldest waiting record, or the oldest batch if all records have been received.
+    fn drop_oldest(&mut self) {
+        if self.waiting.pop_front().is_none() {
+            self.received.remove(0);
+        }
+    }
+
     fn find(&self, lock: &str) -> Result<usize, HubError> {
         let now = Instant::now();
         let found = self.received.iter().position(|own| own.lock == lock && own.until > now);
@@ -146,5 +157,34 @@ impl Records {
 impl Batch {
     fn shown(&self) -> (String, Vec<FeedbackRecord>) {
         (self.lock.clone(), self.records.iter().map(|(record, _)| record.clone()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::http_message::HttpMessage;
+
+    use super::super::{CloudToDevice, request};
+    use super::*;
+
+    #[tokio::test]
+    async fn feedback_is_bounded_also_if_it_is_received_and_never_completed() {
+        let state = State::open(None, vec!["localhost".into()]).unwrap();
+        let device: DeviceId = "d1".parse().unwrap();
+        state.create_device(&device).unwrap();
+        let (_, message) = request::parse(&device, HttpMessage::default(), 0).unwrap();
+        let messages = CloudToDevice::new(state);
+        let feedback = messages.feedback();
+        for _ in 0..2 {
+            for _ in 0..MAX_RECORDS {
+                feedback.add(&device, &message, Outcome::Success);
+            }
+            let (_, received) = feedback.receive().unwrap();
+            assert_eq!(received.len(), MAX_BATCH);
+            assert_eq!(feedback.records.lock().len(), MAX_RECORDS);
+        }
+        feedback.records.lock().waiting.clear();
+        feedback.records.lock().drop_oldest();
+        assert_eq!(feedback.records.lock().len(), MAX_BATCH);
     }
 }

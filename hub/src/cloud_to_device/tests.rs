@@ -5,6 +5,7 @@ use protocol::properties::MessageProperties;
 use tokio::time::advance;
 
 use super::*;
+use crate::state::{IfMatch, Owner};
 
 const SERIAL: u64 = 1;
 
@@ -191,4 +192,20 @@ async fn a_message_that_a_request_has_locked_is_completed_rejected_or_abandoned(
     }
     assert!(receive().is_none());
     assert_eq!(rig.outcomes(), [Outcome::DeliveryCountExceeded]);
+}
+
+#[test]
+fn requests_for_unknown_or_deleted_devices_leave_nothing_behind() {
+    let rig = Rig::new();
+    let unknown: DeviceId = "d2".parse().unwrap();
+    let found = rig.messages.receive(&unknown, LOCK_TIME, now_ms());
+    assert_eq!(found.unwrap_err().code, ErrorCode::DeviceNotFound);
+    rig.messages.purge(&unknown).unwrap_err();
+    assert!(rig.messages.mailboxes.lock().is_empty());
+    rig.attach(SERIAL, false);
+    assert_eq!(rig.messages.mailboxes.lock().len(), 1);
+    let owner = Owner { device: rig.device.clone(), module: None };
+    rig.messages.state.delete(&owner, &IfMatch::Any).unwrap();
+    rig.messages.detach(&rig.device, SERIAL);
+    assert!(rig.messages.mailboxes.lock().is_empty());
 }
