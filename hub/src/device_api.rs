@@ -42,6 +42,15 @@ pub(crate) fn router(context: SessionContext) -> Router {
     router.with_state(context)
 }
 
+/// Returns `true` if a path belongs to this API: `/devices/ID/messages/…`, or the same of a module.
+pub(crate) fn serves(path: &str) -> bool {
+    let segments: Vec<&str> = path.split('/').collect();
+    matches!(
+        segments[..],
+        ["", "devices", _, "messages", _, ..] | ["", "devices", _, "modules", _, "messages", _, ..]
+    )
+}
+
 /// Authenticates the device or module of a request. As in Azure, the answer has no reason.
 fn authenticate(
     context: &SessionContext,
@@ -59,4 +68,32 @@ fn authenticate(
         info!(device = %owner, reason = %refusal, "request of a device denied");
         HubError::new(ErrorCode::IotHubUnauthorizedAccess, "Unauthorized").into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_paths_of_messages_are_served() {
+        for path in [
+            "/devices/d1/messages/events",
+            "/devices/d1/modules/m1/messages/events",
+            "/devices/d1/messages/deviceBound",
+            "/devices/d1/messages/devicebound/lock/abandon",
+            "/devices/messages/messages/events",
+        ] {
+            assert!(serves(path), "{path}");
+        }
+        for path in [
+            "/devices/d1",
+            "/devices/d1/messages",
+            "/devices/d1/modules/messages/x",
+            "/devices/d1/keys/messages/x",
+            "/twins/d1/messages/events",
+            "/api/devices/d1/messages/events",
+        ] {
+            assert!(!serves(path), "{path}");
+        }
+    }
 }

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use crate::device_api;
 use crate::endpoints::{Clients, Endpoints};
 use crate::peer::Peer;
 use crate::provisioning_api::DroppedConnection;
@@ -200,9 +201,7 @@ enum Answer<M, R> {
 fn is_served(clients: Clients, path: &str) -> bool {
     match clients {
         Clients::All => true,
-        Clients::Devices => {
-            path == WEBSOCKET_PATH || path.starts_with("/devices/") && path.contains("/messages/")
-        }
+        Clients::Devices => path == WEBSOCKET_PATH || device_api::serves(path),
         Clients::Services => path != WEBSOCKET_PATH,
     }
 }

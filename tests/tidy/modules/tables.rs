@@ -329,7 +329,10 @@ const HUB: Modules = &[
         ],
     ),
     ("websocket", &["mqtt", "peer", "session"]),
-    ("listener", &["endpoints", "peer", "provisioning_api", "rest", "session", "websocket"]),
+    (
+        "listener",
+        &["device_api", "endpoints", "peer", "provisioning_api", "rest", "session", "websocket"],
+    ),
     ("sockets", &["config", "listener"]),
 ];
 
