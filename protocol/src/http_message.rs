@@ -8,7 +8,10 @@
 //! HTTP headers have no case, so the names of application properties lose theirs. A batch,
 //! a JSON array with the media type [`BATCH_TYPE`], keeps it and any characters.
 //!
-//! The headers are those of the IoT Hub REST reference, "Send device event".
+//! The headers are those of the IoT Hub REST reference, "Send device event" and "Receive device
+//! bound notification".
+
+use std::ops::RangeInclusive;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,6 +21,21 @@ use crate::properties::MessageProperties;
 
 /// Media type of a batch.
 pub const BATCH_TYPE: &str = "application/vnd.microsoft.iothub.json";
+
+/// Header of a request for a message: the time in seconds for which the message is locked.
+pub const LOCK_TIMEOUT: &str = "iothub-messagelocktimeout";
+
+/// Range of [`LOCK_TIMEOUT`].
+pub const LOCK_SECONDS: RangeInclusive<u64> = 5..=300;
+
+/// Header of a received message: its number in the queue.
+pub const SEQUENCE_NUMBER: &str = "iothub-sequencenumber";
+
+/// Header of a received message: the number of earlier deliveries that were abandoned.
+pub const DELIVERY_COUNT: &str = "iothub-deliverycount";
+
+/// Header of a received message: the time at which it was queued.
+pub const ENQUEUED_TIME: &str = "iothub-enqueuedtime";
 
 /// Headers of system properties, and the names of these properties in MQTT.
 const SYSTEM: [(&str, &str); 10] = [

@@ -1,6 +1,5 @@
 //! Receipt of cloud-to-device messages.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use axum::extract::{Path, Request, State as Extract};
@@ -8,7 +7,9 @@ use axum::http::header::{CONTENT_TYPE, ETAG};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::IntoResponse as _;
 use protocol::cloud_to_device::LOCK_TIME;
-use protocol::http_message::header_of;
+use protocol::http_message::{
+    DELIVERY_COUNT, ENQUEUED_TIME, LOCK_SECONDS, LOCK_TIMEOUT, SEQUENCE_NUMBER, header_of,
+};
 use protocol::id::DeviceId;
 
 use super::refusal::{DeviceRefused, invalid_id};
@@ -18,12 +19,6 @@ use crate::peer::Peer;
 use crate::session::{SessionContext, on_disk};
 use crate::stamps::{now_ms, timestamp};
 use crate::state::{Owner, QueuedMessage};
-
-/// Header with the time in seconds for which a received message is locked.
-const LOCK_TIMEOUT: &str = "iothub-messagelocktimeout";
-
-/// Range of that time, as in IoT Hub.
-const LOCK_SECONDS: RangeInclusive<u64> = 5..=300;
 
 /// Returns the next message, or 204.
 pub(super) async fn receive(
@@ -103,9 +98,9 @@ fn add_properties(headers: &mut HeaderMap, lock: &str, message: &QueuedMessage) 
         }
     };
     add(ETAG.to_string(), &format!("\"{lock}\""));
-    add("iothub-sequencenumber".to_owned(), &message.sequence.to_string());
-    add("iothub-deliverycount".to_owned(), &message.deliveries.to_string());
-    add("iothub-enqueuedtime".to_owned(), &timestamp(message.queued_ms));
+    add(SEQUENCE_NUMBER.to_owned(), &message.sequence.to_string());
+    add(DELIVERY_COUNT.to_owned(), &message.deliveries.to_string());
+    add(ENQUEUED_TIME.to_owned(), &timestamp(message.queued_ms));
     for (name, value) in message.properties.iter() {
         add(header_of(name), value.unwrap_or_default());
     }
