@@ -11,7 +11,6 @@ mod messages;
 use std::time::Duration;
 
 use program::chain;
-use protocol::id::DeviceId;
 use protocol::mqtt5::{
     CorrelationId, CustomTopic, Direction, Feature, MessageType, ReasonCode, Topic,
 };
@@ -56,7 +55,6 @@ pub(super) async fn serve<R: AsyncRead + Unpin>(
 struct Mqtt5Session {
     context: SessionContext,
     owner: Owner,
-    device: DeviceId,
     sender: Sender,
     serial: u64,
     /// The nonce of the connection, which its birth has to repeat.
@@ -114,7 +112,7 @@ impl Mqtt5Session {
             }
             Mqtt5Inbound::Subscribe(subscribe) => self.subscribe(&subscribe).await,
             Mqtt5Inbound::Unsubscribe { id, filters } => {
-                let own = Topic::filter(&self.device);
+                let own = Topic::filter(&self.owner.device);
                 let reason = |filter: &String| match *filter == own && self.subscribed {
                     true => ReasonCode::SUCCESS,
                     false => NO_SUBSCRIPTION_EXISTED,
@@ -155,15 +153,16 @@ impl Mqtt5Session {
             return Err(violation(ReasonCode::RETAIN_NOT_SUPPORTED, text));
         }
         let topic = message.topic.parse::<Topic>().ok();
-        let own = topic
-            .filter(|topic| topic.device == self.device && topic.direction == Direction::ToService);
+        let own = topic.filter(|topic| {
+            topic.device == self.owner.device && topic.direction == Direction::ToService
+        });
         let Some(topic) = own else {
-            let is_custom = |it: &CustomTopic| it.of(&self.device) == message.topic;
+            let is_custom = |it: &CustomTopic| it.of(&self.owner.device) == message.topic;
             if self.context.custom_topics.iter().any(is_custom) {
                 return self.telemetry(message).await;
             }
             let topic = json::readable(&message.topic);
-            debug!(device = %self.device, %topic, "message refused: its topic is not allowed");
+            debug!(device = %self.owner.device, %topic, "message refused: its topic is not allowed");
             return Ok(Some(ReasonCode::NOT_AUTHORIZED));
         };
         if topic.feature == Feature::Telemetry {
@@ -176,14 +175,14 @@ impl Mqtt5Session {
         let correlation = correlation.and_then(|id| CorrelationId::try_from(id).ok());
         // Unknown types and versions are ignored, as the profile requires.
         let (Some(kind), Some(correlation)) = (kind, correlation) else {
-            debug!(device = %self.device, topic = message.topic, "message of no known type ignored");
+            debug!(device = %self.owner.device, topic = message.topic, "message of no known type ignored");
             return Ok(Some(ReasonCode::SUCCESS));
         };
         self.message(kind, correlation, &message.payload).await
     }
 
     async fn subscribe(&mut self, subscribe: &Mqtt5Subscribe) -> Result<(), SessionEnd> {
-        let own = Topic::filter(&self.device);
+        let own = Topic::filter(&self.owner.device);
         let reason = |(filter, qos): &(String, u8)| match filter.as_str() {
             _ if subscribe.has_identifier => ReasonCode::SUBSCRIPTION_IDS_NOT_SUPPORTED,
             filter if filter == own => ReasonCode((*qos).min(1)),
@@ -208,7 +207,7 @@ impl Mqtt5Session {
 
     /// Returns the handling of a packet at this step, which a fault can change.
     fn handling(&self, step: Step) -> Handling {
-        self.context.faults.handling(step, Some(&self.device))
+        self.context.faults.handling(step, Some(&self.owner.device))
     }
 
     /// Sends a packet with the handling of this step.
@@ -235,7 +234,7 @@ impl Mqtt5Session {
         if self.admitted && (current || !self.context.sessions.is_connected(&self.owner)) {
             self.context.state.set_connected(&self.owner, false);
         }
-        info!(device = %self.device, reason = %chain(end), "device disconnected");
+        info!(device = %self.owner.device, reason = %chain(end), "device disconnected");
     }
 }
 

@@ -52,11 +52,10 @@ pub(super) async fn accept<R: AsyncRead + Unpin>(
         }
     };
     let owner = grant.owner;
-    let device = owner.device.clone();
     let tap = Tap::of_mqtt5(context.state.events(), &owner);
     tap.connecting_mqtt5(&connect);
     let outlet = outlet.of(tap.clone());
-    let handling = context.faults.handling(Step::Connect, Some(&device));
+    let handling = context.faults.handling(Step::Connect, Some(&owner.device));
     if let Some(Rejection::ConnAck(code)) = handling.rejection {
         refuse(&outlet, code.into()).await;
         return Err(SessionEnd::Fault);
@@ -64,7 +63,7 @@ pub(super) async fn accept<R: AsyncRead + Unpin>(
     apply_delay(handling).await?;
     let pause = context.sessions.connect_pause(&owner);
     if !pause.is_zero() {
-        warn!(%device, ?pause, "device slowed down: it reconnects too often");
+        warn!(device = %owner.device, ?pause, "device slowed down: it reconnects too often");
         tokio::time::sleep(pause).await;
     }
     let resumed = context.sessions.resume(&owner, connect.clean_start, connect.receive_maximum);
@@ -86,7 +85,7 @@ pub(super) async fn accept<R: AsyncRead + Unpin>(
     }
     let wire = SessionWire::Mqtt5(Mqtt5Wire::new(&resumed, expiry));
     let OpenedSession { serial, ended } = context.sessions.open(&owner, outlet.clone(), wire, 0);
-    info!(%device, session_present = resumed.is_present, "device connected with MQTT 5");
+    info!(device = %owner.device, session_present = resumed.is_present, "device connected with MQTT 5");
     let session = Mqtt5Session {
         max_idle: max_idle(connect.keep_alive_seconds),
         context: context.clone(),
@@ -96,7 +95,6 @@ pub(super) async fn accept<R: AsyncRead + Unpin>(
             model_id: grant.model_id,
         },
         owner,
-        device,
         serial,
         nonce,
         subscribed: resumed.subscribed,

@@ -23,7 +23,7 @@ impl Mqtt5Session {
     ) -> Result<(), SessionEnd> {
         if nonce != self.nonce || !self.subscribed {
             let subscribed = self.subscribed;
-            debug!(device = %self.device, %nonce, subscribed, "birth ignored");
+            debug!(device = %self.owner.device, %nonce, subscribed, "birth ignored");
             return Ok(());
         }
         let handling = self.handling(Step::Birth);
@@ -64,7 +64,7 @@ impl Mqtt5Session {
         correlation: CorrelationId,
         message: &impl protocol::mqtt5::Message,
     ) -> Bytes {
-        let message = Mqtt5Publish::to_device(&self.device, kind, correlation, message);
+        let message = Mqtt5Publish::to_device(&self.owner.device, kind, correlation, message);
         Mqtt5Outbound::Publish(&message).encode()
     }
 }

@@ -55,7 +55,7 @@ impl Mqtt5Session {
             DeviceStep::Result(_) | DeviceStep::Abandon(_) => self.handling(Step::Answer),
         };
         if faulty::receive(&self.outlet, handling).await? {
-            self.context.methods.step(&self.device, correlation, step);
+            self.context.methods.step(&self.owner.device, correlation, step);
         }
         acknowledged_after(handling)
     }
@@ -63,7 +63,9 @@ impl Mqtt5Session {
     /// Returns the message, or logs that it is malformed.
     fn decoded<T>(&self, decoded: Result<T, ProtobufError>) -> Option<T> {
         decoded
-            .inspect_err(|error| info!(device = %self.device, %error, "malformed message refused"))
+            .inspect_err(
+                |error| info!(device = %self.owner.device, %error, "malformed message refused"),
+            )
             .ok()
     }
 
@@ -71,13 +73,13 @@ impl Mqtt5Session {
         let handling = self.handling(Step::TwinGet);
         // Such a request has no answer, and neither has one that a fault throttles.
         if get.sections == Sections::Unspecified || handling.is_throttled() {
-            info!(device = %self.device, ?get, "request for the twin not answered");
+            info!(device = %self.owner.device, ?get, "request for the twin not answered");
             return Ok(());
         }
         let twin = match self.context.state.device_twin(&self.owner) {
             Ok(twin) => twin,
             Err(error) => {
-                info!(device = %self.device, error = error.message, "twin not read");
+                info!(device = %self.owner.device, error = error.message, "twin not read");
                 return Ok(());
             }
         };
@@ -109,7 +111,7 @@ impl Mqtt5Session {
         let (outcome, version) = match reported_patch(&patch.payload) {
             _ if handling.is_throttled() => (PatchOutcome::InternalError, current()),
             Err(reason) => {
-                info!(device = %self.device, reason, "reported properties refused");
+                info!(device = %self.owner.device, reason, "reported properties refused");
                 (PatchOutcome::PayloadInvalid, current())
             }
             Ok(body) => {
@@ -122,7 +124,7 @@ impl Mqtt5Session {
                     Err(NotReported::Invalid) => (PatchOutcome::PayloadInvalid, current()),
                     Err(NotReported::Large) => (PatchOutcome::PayloadTooLarge, current()),
                     Err(NotReported::Failed(error)) => {
-                        info!(device = %self.device, error = error.message, "not reported");
+                        info!(device = %self.owner.device, error = error.message, "not reported");
                         (PatchOutcome::InternalError, current())
                     }
                 }
@@ -155,7 +157,7 @@ impl Mqtt5Session {
     ) -> Result<Option<ReasonCode>, SessionEnd> {
         if message.payload.len() > MAX_MESSAGE_BYTES {
             let (bytes, max) = (message.payload.len(), MAX_MESSAGE_BYTES);
-            info!(device = %self.device, bytes, max, "message refused: it is too large");
+            info!(device = %self.owner.device, bytes, max, "message refused: it is too large");
             // A PUBACK has no code for the size (MQTT 5, section 3.4.2.1).
             return Ok(Some(ReasonCode::IMPLEMENTATION_ERROR));
         }
