@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use crate::Digest;
 
@@ -29,6 +30,14 @@ pub const MAX_BUNDLE_BYTES: usize = 1024 * 1024;
 
 /// Maximum number of refused bundles in a message.
 const MAX_REASONS: usize = 3;
+
+/// Returns the path of the bundle that signs a local file: `FILE.sigstore.json`.
+#[must_use]
+pub fn bundle_path(file: &Path) -> PathBuf {
+    let mut path = file.as_os_str().to_owned();
+    path.push(".sigstore.json");
+    path.into()
+}
 
 /// A bundle found for an image.
 #[derive(Debug, Clone, PartialEq, Eq)]

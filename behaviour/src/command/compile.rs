@@ -82,9 +82,7 @@ impl Compile {
         let mut signed_by = None;
         if let Some(key) = key {
             let bundle = signature::sign(&key, &Digest::of(&code), &BTreeMap::new())?;
-            let mut path = self.out.clone().into_os_string();
-            path.push(".sigstore.json");
-            write(Path::new(&path), &bundle.json)?;
+            write(&signature::bundle_path(&self.out), &bundle.json)?;
             signed_by = Some(key.public_key().id());
         }
         let path = self.out.display().to_string();

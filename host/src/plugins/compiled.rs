@@ -80,7 +80,7 @@ pub(super) fn accept(
     if section.from_image {
         return Err(NotAccepted::Image);
     }
-    let path = signature_of(&section.file);
+    let path = signature::bundle_path(&section.file);
     let bundle = (!trust.keys.is_empty()).then(|| read_bundle(&path)).transpose();
     let bundle = bundle.map_err(|source| NotAccepted::Read { path: path.clone(), source })?;
     match bundle.flatten() {
@@ -92,13 +92,6 @@ pub(super) fn accept(
         None if trust.signature == SignatureRule::Always => Err(NotAccepted::Unsigned(path)),
         None => check_owner(file.owner, rustix::process::geteuid().as_raw()),
     }
-}
-
-/// Returns the path of a file's signature.
-fn signature_of(file: &Path) -> PathBuf {
-    let mut path = file.to_owned().into_os_string();
-    path.push(".sigstore.json");
-    path.into()
 }
 
 /// Reads a signature. Returns `None` if there is none.

@@ -32,7 +32,7 @@ impl Device {
         let (key, _der) = PrivateKey::generate(KeyType::P256).unwrap();
         let digest = Digest::of(&fs::read(&self.file).unwrap());
         let bundle = sign(&key, &digest, &BTreeMap::new()).unwrap();
-        fs::write(signature_of(&self.file), bundle.json).unwrap();
+        fs::write(signature::bundle_path(&self.file), bundle.json).unwrap();
         fs::write(self.folder.path().join("key.pub"), key.public_key().to_pem()).unwrap();
     }
 
@@ -114,7 +114,7 @@ fn the_signature_of_a_strangers_key_is_refused() {
 fn with_signatures_always_required_the_owner_does_not_count() {
     let device = Device::new(TARGET);
     device.sign();
-    fs::remove_file(signature_of(&device.file)).unwrap();
+    fs::remove_file(signature::bundle_path(&device.file)).unwrap();
     let error = device.load(&format!("{KEYS}\nsignature = \"always\"")).unwrap_err();
     assert!(error.contains("no signature in FOLDER/answers.compiled.sigstore.json"), "{error}");
 }
