@@ -166,7 +166,7 @@ async function refusesConflicts(page) {
   await page.getByRole("row", { name: "old.a" }).waitFor();
   await editor.fill(`{"interval": 6}`);
   await desire(DEVICE, { other: 1 });
-  await page.getByText("The twin has changed since you began to edit.").waitFor();
+  await page.getByText("The desired properties have changed since you began to edit.").waitFor();
   await save.click();
   await page.getByText("Not saved: somebody else has changed the twin.").waitFor();
   const refused = await rest("GET", `/twins/${DEVICE}`);
@@ -225,11 +225,47 @@ async function setsFaults(page) {
   await page.getByRole("row", { name: "none" }).first().waitFor();
 }
 
-async function managesTheFleet(page) {
+// A view whose twin has not arrived takes no text, since the twin would replace it.
+async function waitsForTheTwin(page) {
+  const twins = (url) => url.pathname.includes("/twins/");
+  let release;
+  const released = new Promise((resolve) => (release = resolve));
+  await page.route(twins, async (route) => {
+    await released;
+    await route.continue();
+  });
   await page.goto(`${HUB}/#/device/${encodeURIComponent(DEVICE)}/twin`);
-  await page.getByLabel("Tags as JSON").fill('{"floor": 7}');
-  await page.getByRole("button", { name: "Save the tags" }).click();
-  await page.getByRole("row", { name: "floor" }).filter({ hasText: "7" }).waitFor();
+  const editors = ["Tags as JSON", "Desired properties as JSON"].map((label) => page.getByLabel(label));
+  for (const editor of editors) assert.ok(await editor.isDisabled(), "an editor without a twin takes text");
+  release();
+  for (const editor of editors) await editor.and(page.locator(":enabled")).waitFor();
+  await page.unroute(twins);
+}
+
+async function managesTheFleet(page) {
+  await waitsForTheTwin(page);
+  const tags = page.getByLabel("Tags as JSON");
+  const save = page.getByRole("button", { name: "Save the tags" });
+  const hasFloor = (number) => page.getByRole("row", { name: "floor" }).getByRole("cell", { name: String(number), exact: true }).waitFor();
+  const desired = page.getByLabel("Desired properties as JSON");
+  await desired.fill('{"draft": true}');
+  await tags.fill('{"floor": 7}');
+  await save.click();
+  await hasFloor(7);
+  assert.equal(await page.getByText("since you began to edit").count(), 0, "tags conflict with desired properties");
+  await rest("PATCH", `/twins/${encodeURIComponent(DEVICE)}`, { tags: { floor: 5 } });
+  await hasFloor(5);
+  await tags.fill('{"floor": 6}');
+  await rest("PATCH", `/twins/${encodeURIComponent(DEVICE)}`, { tags: { floor: 4 } });
+  await hasFloor(4);
+  await save.click();
+  await page.getByRole("alert").getByText("Save again to replace its current tags.").waitFor();
+  assert.equal(await tags.inputValue(), '{"floor": 6}');
+  await tags.fill('{"floor": 7}');
+  await save.click();
+  await hasFloor(7);
+  assert.equal(await desired.inputValue(), '{"draft": true}');
+  await page.getByRole("button", { name: "Discard my changes" }).click();
   await page.getByRole("link", { name: "Configurations" }).click();
   await page.getByLabel("Id", { exact: true }).fill("by-page");
   await page.getByLabel("Target condition").fill("tags.floor = 7");

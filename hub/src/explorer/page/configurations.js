@@ -1,9 +1,9 @@
 // Automatic configurations of devices: list, create and delete them.
 
 import { json, send } from "./api.js";
-import { attempt, clock, element, field, notice, table } from "./elements.js";
+import { attempt, clock, element, field, table } from "./elements.js";
+import { repeat } from "./repeat.js";
 
-const REFRESH_MS = 2000;
 const COLUMNS = ["Id", "Priority", "Target condition", "Devices", "Changed", "Content", ""];
 
 /** Shows the configurations. Returns the function that ends the page. */
@@ -24,7 +24,7 @@ export function configurations(main) {
     field("Content as JSON", content, "Paths that begin with properties.desired, and their values"),
     element("button", { class: "primary" }, "Create"),
   );
-  const { whole, body } = table("Configurations", COLUMNS);
+  const { whole, list } = table("Configurations", COLUMNS);
   main.append(element("h2", {}, "Configurations"), element("div", { class: "columns" }, element("div", { class: "scroll" }, whole), form));
 
   async function create() {
@@ -45,8 +45,7 @@ export function configurations(main) {
   async function load() {
     const found = await json("api/configurations");
     found.sort((one, other) => other.priority - one.priority);
-    const rows = found.map(row);
-    body.replaceChildren(...(rows.length ? rows : [element("tr", {}, element("td", { colspan: COLUMNS.length }, "none"))]));
+    list(found, row);
   }
 
   function row(found) {
@@ -73,22 +72,3 @@ export function configurations(main) {
 }
 
 const path = (id) => `api/configurations/${encodeURIComponent(id)}`;
-
-/** Calls an action now and regularly while the page is visible. Returns the function that ends it. */
-export function repeat(action) {
-  let timer = 0;
-  let ended = false;
-  const next = async () => {
-    try {
-      if (!document.hidden) await action();
-    } catch (error) {
-      if (!ended) notice(error.message);
-    }
-    if (!ended) timer = setTimeout(next, REFRESH_MS);
-  };
-  next();
-  return () => {
-    ended = true;
-    clearTimeout(timer);
-  };
-}

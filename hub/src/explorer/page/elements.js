@@ -13,8 +13,12 @@ export function element(name, options = {}, ...children) {
   return made;
 }
 
-/** Returns a table with named columns, and its body. */
+/**
+ * Returns a table with named columns, its body, and a function that shows a row for each item.
+ * Rows of unchanged items stay, so that a button in them keeps the keyboard's focus.
+ */
 export function table(caption, columns) {
+  let shown = null;
   const body = element("tbody");
   const head = columns.map((column) => element("th", { scope: "col" }, column));
   const whole = element(
@@ -24,7 +28,14 @@ export function table(caption, columns) {
     element("thead", {}, element("tr", {}, ...head)),
     body,
   );
-  return { whole, body };
+  const list = (items, row) => {
+    const now = JSON.stringify(items);
+    if (now === shown) return;
+    shown = now;
+    const none = () => element("tr", {}, element("td", { colspan: columns.length }, "none"));
+    body.replaceChildren(...(items.length ? items.map(row) : [none()]));
+  };
+  return { whole, body, list };
 }
 
 /** Returns a labelled control. */

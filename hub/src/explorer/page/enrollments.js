@@ -13,10 +13,9 @@ const MOST_PAGES = 20;
 export function enrollments(main) {
   main.append(element("h2", {}, "Enrollments"));
   for (const [title, path, id] of KINDS) {
-    const { whole, body } = table(title, ["Id", "Attestation", "Status", "Reprovisioning"]);
+    const { whole, list } = table(title, ["Id", "Attestation", "Status", "Reprovisioning"]);
     const load = attempt(async () => {
-      const entries = await all(path);
-      const rows = entries.map((entry) => element(
+      list(await all(path), (entry) => element(
         "tr",
         {},
         element("th", { scope: "row" }, id(entry) ?? ""),
@@ -24,7 +23,6 @@ export function enrollments(main) {
         element("td", {}, entry.provisioningStatus ?? ""),
         element("td", {}, policy(entry.reprovisionPolicy)),
       ));
-      body.replaceChildren(...(rows.length ? rows : [element("tr", {}, element("td", { colspan: "4" }, "none"))]));
     });
     const reload = element("button", { type: "button", onclick: load }, `Reload ${title.toLowerCase()}`);
     main.append(element("div", { class: "scroll" }, whole), reload);

@@ -1,9 +1,9 @@
 // Faults of the hub: set, watch and remove them.
 
 import { json, send } from "./api.js";
-import { attempt, element, field, notice, table } from "./elements.js";
+import { attempt, element, field, table } from "./elements.js";
+import { repeat } from "./repeat.js";
 
-const REFRESH_MS = 2000;
 const STEPS = ["connect", "subscribe", "acknowledge", "method", "answer", "twin-get", "twin-report", "desired", "cloud-to-device", "message", "request", "dps-connect", "dps-subscribe", "dps-register", "dps-status"];
 const EFFECTS = ["drop-before", "drop-after", "lose", "delay", "reorder", "duplicate", "half-open", "throttle", "refuse", "conflict", "assigning", "disable"];
 const IMMEDIATE = ["drop", "half-open", "expire-token", "restart"];
@@ -37,7 +37,7 @@ export function faults(main) {
     element("button", { class: "primary" }, "Set the fault"),
   );
   const happened = element("p", { role: "status" });
-  const { whole, body } = table("Faults that are set", ["Effect", "Step", "Device", "Details"]);
+  const { whole, list } = table("Faults that are set", ["Effect", "Step", "Device", "Details"]);
   const clear = element("button", { type: "button", onclick: attempt(async () => {
     await send("api/$faults", { method: "DELETE" });
     await load();
@@ -66,7 +66,7 @@ export function faults(main) {
     const found = await json("api/$faults");
     const text = `${found.happened} faults have happened.`;
     if (happened.textContent !== text) happened.textContent = text;
-    const rows = found.waiting.map(({ effect, step, device, ...rest }) => {
+    list(found.waiting, ({ effect, step, device, ...rest }) => {
       const details = Object.entries(rest).filter(([, value]) => value !== null);
       return element(
         "tr",
@@ -77,19 +77,7 @@ export function faults(main) {
         element("td", {}, details.map(([key, value]) => `${key} ${value}`).join(", ")),
       );
     });
-    body.replaceChildren(...(rows.length ? rows : [element("tr", {}, element("td", { colspan: "4" }, "none"))]));
   }
 
-  const refresh = async () => {
-    try {
-      await load();
-    } catch (error) {
-      notice(error.message);
-    }
-  };
-  refresh();
-  const timer = setInterval(() => {
-    if (!document.hidden) refresh();
-  }, REFRESH_MS);
-  return () => clearInterval(timer);
+  return repeat(load);
 }

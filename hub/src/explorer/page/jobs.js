@@ -1,8 +1,8 @@
 // Jobs on many devices: list, create and cancel them.
 
-import { repeat } from "./configurations.js";
 import { json, send } from "./api.js";
 import { attempt, clock, element, field, table } from "./elements.js";
+import { repeat } from "./repeat.js";
 
 const COLUMNS = ["Id", "Type", "Status", "Devices", "Created", "Ended", ""];
 const METHOD = "scheduleDeviceMethod";
@@ -38,7 +38,7 @@ export function jobs(main) {
     detailsField,
     element("button", { class: "primary" }, "Start"),
   );
-  const { whole, body } = table("Jobs", COLUMNS);
+  const { whole, list } = table("Jobs", COLUMNS);
   main.append(element("h2", {}, "Jobs"), element("div", { class: "columns" }, element("div", { class: "scroll" }, whole), form));
 
   async function create() {
@@ -60,8 +60,7 @@ export function jobs(main) {
   async function load() {
     const found = await json("api/jobs/v2/query");
     found.sort((one, other) => (one.createdTime < other.createdTime ? 1 : -1));
-    const rows = found.map(row);
-    body.replaceChildren(...(rows.length ? rows : [element("tr", {}, element("td", { colspan: COLUMNS.length }, "none"))]));
+    list(found, row);
   }
 
   function row(found) {

@@ -3,10 +3,13 @@
 import { json, twinPath } from "./api.js";
 import { attempt, element, field } from "./elements.js";
 
-/** Returns the form, and a function that shows the tags of a twin unless they are being edited. */
+/**
+ * Returns the form, and a function that shows the tags of a twin unless they are being edited.
+ * Nothing can be edited before the twin is known: it would replace the text.
+ */
 export function tags(id, saved) {
-  const text = element("textarea", { rows: "4", spellcheck: "false", autocomplete: "off" });
-  const save = element("button", { class: "primary" }, "Save the tags");
+  const text = element("textarea", { rows: "4", spellcheck: "false", autocomplete: "off", disabled: true });
+  const save = element("button", { class: "primary", disabled: true }, "Save the tags");
   let base = null;
 
   async function store() {
@@ -27,8 +30,9 @@ export function tags(id, saved) {
       saved(twin);
     } catch (error) {
       if (error.status !== 412) throw error;
-      load(await json(twinPath(id)));
-      throw new Error("Not saved: somebody else has changed the twin. The current tags are shown.");
+      base = await json(twinPath(id));
+      saved(base);
+      throw new Error("Not saved: somebody else has changed the twin. Save again to replace its current tags.");
     } finally {
       save.disabled = false;
     }
@@ -37,6 +41,7 @@ export function tags(id, saved) {
   function load(twin) {
     base = twin;
     text.value = written(twin);
+    text.disabled = save.disabled = false;
   }
 
   const form = element(
@@ -51,6 +56,8 @@ export function tags(id, saved) {
     show: (twin) => {
       const edited = base !== null && text.value !== written(base);
       if (!edited) load(twin);
+      // A change of anything but tags does not conflict with the edited text.
+      else if (written(twin) === written(base)) base = twin;
     },
   };
 }

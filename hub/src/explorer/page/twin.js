@@ -12,10 +12,12 @@ const SECTIONS = [
 
 /** Shows the twin in a panel. */
 export function twin(panel, id) {
-  const text = element("textarea", { rows: "10", spellcheck: "false", autocomplete: "off" });
+  // Nothing can be edited before the twin is known: it would replace the text.
+  const text = element("textarea", { rows: "10", spellcheck: "false", autocomplete: "off", disabled: true });
   const versions = element("p", {});
   const conflict = element("div", { role: "status" });
-  const save = element("button", { class: "primary" }, "Save");
+  const save = element("button", { class: "primary", disabled: true }, "Save");
+  const discard = element("button", { type: "button", disabled: true, onclick: () => load() }, "Discard my changes");
   let base = null;
   let current = null;
 
@@ -23,6 +25,7 @@ export function twin(panel, id) {
   const load = () => {
     base = current;
     text.value = written(base);
+    text.disabled = save.disabled = discard.disabled = false;
     conflict.replaceChildren();
   };
   const form = element(
@@ -31,7 +34,7 @@ export function twin(panel, id) {
     element("h3", {}, "Edit desired properties"),
     field("Desired properties as JSON", text, "A removed property is deleted. The hub refuses the change if somebody else has changed the twin meanwhile."),
     conflict,
-    element("div", { class: "row" }, save, element("button", { type: "button", onclick: () => load() }, "Discard my changes")),
+    element("div", { class: "row" }, save, discard),
   );
   const tables = SECTIONS.map(([name, section]) => ({ section, shown: null, ...table(name, ["Property", "Value", "Last change"]) }));
   const tagEditor = tags(id, (found) => refresh(found));
@@ -80,9 +83,9 @@ export function twin(panel, id) {
   function refresh(found) {
     current = found;
     if (!edited()) load();
-    else if (base.etag !== current.etag && !conflict.firstChild) {
-      showConflict("The twin has changed since you began to edit.");
-    }
+    // A change of anything but desired properties does not conflict with the edited text.
+    else if (written(base) === written(current)) base = current;
+    else if (!conflict.firstChild) showConflict("The desired properties have changed since you began to edit.");
     show(found);
   }
 
