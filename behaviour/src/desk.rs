@@ -1,10 +1,10 @@
 //! A simulated device, which runs a plugin in memory without a network and records its
 //! actions.
 //!
-//! A [`Desk`] holds the state before a call: the twin, the plugin's state, the kind of
-//! time, and the state of the connection to the hub. Every [`Desk::call`] starts from this state, in
-//! a fresh sandbox, and returns an [`Outcome`]. A [`Session`] makes several calls on one
-//! device, which keeps its twin, state and jobs between them.
+//! A [`Desk`] holds the state before a call: the twin, the plugin's state, the kind of time, and
+//! the state of the connection to the hub. Every [`Desk::call`] starts from this state, in a fresh
+//! sandbox, and returns an [`Outcome`]. A [`Session`] makes several calls on one device, which
+//! keeps its twin, state and jobs between them.
 //!
 //! Time is virtual by default. It starts at [`EPOCH`] and advances only while the plugin
 //! waits. A wait of five minutes takes no real time, and times are exact to the

@@ -1,8 +1,8 @@
 //! The MQTT connection to IoT Hub.
 //!
-//! Keeps one session alive: connects, subscribes, renews the SAS token before it expires or
-//! follows changes of the device's certificate, and reconnects with exponential back-off, without a limit on attempts. The rest of the
-//! host sees a stream of [`Incoming`] events and an [`Outbox`].
+//! Keeps one session alive: connects, subscribes, renews the SAS token before it expires or follows
+//! changes of the device's certificate, and reconnects with exponential back-off, without a limit
+//! on attempts. The rest of the host sees a stream of [`Incoming`] events and an [`Outbox`].
 //!
 //! This module knows nothing about plugins and never answers a method itself. It is the
 //! only module that depends on `rumqttc`, and uses only its packets and codec: the client

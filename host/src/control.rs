@@ -1,6 +1,6 @@
 //! The operator's socket of a running host. Each connection carries one request and one answer,
-//! both a line of JSON. Only the answers to recordings and logs have several lines, one for each call or log line.
-//! Only root and the host's user have access.
+//! both a line of JSON. Only the answers to recordings and logs have several lines, one for each
+//! call or log line. Only root and the host's user have access.
 //!
 //! Through the hub, `Remote` answers the same requests as direct methods.
 //!

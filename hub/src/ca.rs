@@ -114,8 +114,8 @@ impl Authority {
     }
 
     /// Issues a certificate for the key of a signing request, PKCS #10 in DER, whose common name
-    /// must be `name`. Only key and name of the request are used. A fault can ask for a defect. Returns the certificate and
-    /// that of the authority.
+    /// must be `name`. Only key and name of the request are used. A fault can ask for a defect.
+    /// Returns the certificate and that of the authority.
     pub(crate) fn issue(
         &self,
         request: &[u8],

@@ -1,9 +1,9 @@
 //! A stand-in for Azure IoT Hub, for development and tests.
 //!
-//! [`Hub::start`] opens ports on the loopback interface. It serves MQTT 3.1.1 and MQTT 5 over TLS to
-//! devices and the REST API to services, compatible with the official SDKs.
-//! [`Hub::stop`], or dropping the hub, closes the ports. State is kept in memory or
-//! persisted in a folder. The hub has its own certificate authority.
+//! [`Hub::start`] opens ports on the loopback interface. It serves MQTT 3.1.1 and MQTT 5 over TLS
+//! to devices and the REST API to services, compatible with the official SDKs. [`Hub::stop`], or
+//! dropping the hub, closes the ports. State is kept in memory or persisted in a folder. The hub
+//! has its own certificate authority.
 //!
 //! ```
 //! use behaviour_hub::{Hub, HubConfig};

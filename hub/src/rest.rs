@@ -4,8 +4,8 @@
 //! processed, so callers without a token learn nothing about the hub. The size of bodies is
 //! limited before they are read.
 //!
-//! The paths `/$events`, `/$faults` and `/$messages` do not exist in Azure IoT Hub, nor do those that
-//! send cloud-to-device messages. Sockets and TLS are handled by `listener`.
+//! The paths `/$events`, `/$faults` and `/$messages` do not exist in Azure IoT Hub, nor do those
+//! that send cloud-to-device messages. Sockets and TLS are handled by `listener`.
 
 mod answer;
 mod body;

@@ -44,7 +44,8 @@ pub struct EngineSettings {
     /// which takes some 20 ms for ten thousand. Instances for which
     /// [`EngineSettings::memory_bytes`] is too small are not created.
     pub instances: u32,
-    /// Upper bound of every plugin's [`Limits::memory_bytes`](crate::Limits::memory_bytes), in bytes.
+    /// Upper bound of every plugin's [`Limits::memory_bytes`](crate::Limits::memory_bytes), in
+    /// bytes.
     pub max_call_memory_bytes: usize,
     /// Memory budget of all calls, compilations and queues together, in bytes. The memory of a
     /// call consists of its linear memories, tables, stack and instances, and of the host's

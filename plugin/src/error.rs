@@ -142,7 +142,8 @@ pub enum LoadError {
         /// Suggested remedy.
         hint: String,
     },
-    /// Code that was compiled for another version of wasmtime, another machine or another processor.
+    /// Code that was compiled for another version of wasmtime, another machine or another
+    /// processor.
     #[error("compiled for another host: {reason}")]
     OtherHost {
         /// Message of wasmtime.

@@ -40,8 +40,9 @@
 //! * [`allow_open_files`]: the limit on open files.
 //! * [`Progress`]: a line that shows what the program is waiting for (feature `progress`).
 //!
-//! This crate reads no configuration: each program defines its own options and keys. It depends on no other crate of the workspace. The `plugin` crate
-//! does not use it, because a library does not report errors to the user itself.
+//! This crate reads no configuration: each program defines its own options and keys. It depends on
+//! no other crate of the workspace. The `plugin` crate does not use it, because a library does not
+//! report errors to the user itself.
 
 mod chain;
 mod command_error;

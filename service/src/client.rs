@@ -1,8 +1,8 @@
 //! Client of the hub's REST API, with one method for each operation.
 //!
 //! Every request carries a new SAS token, valid for 15 minutes, or an access token of Microsoft
-//! Entra ID. Requests that are safe to repeat are retried; see [`Retry`]. This is the only module that depends on
-//! `reqwest`.
+//! Entra ID. Requests that are safe to repeat are retried; see [`Retry`]. This is the only module
+//! that depends on `reqwest`.
 
 use std::fmt;
 use std::path::PathBuf;

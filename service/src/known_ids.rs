@@ -1,4 +1,5 @@
-//! Ids of devices, enrollments, groups, configurations and jobs for the completion of command lines.
+//! Ids of devices, enrollments, groups, configurations and jobs for the completion of command
+//! lines.
 
 use std::env;
 use std::path::PathBuf;

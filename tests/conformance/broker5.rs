@@ -1,5 +1,5 @@
-//! Tests of a host with the profile `mqttV5` and a broker that is scripted packet by packet, with the
-//! codec of MQTT.js.
+//! Tests of a host with the profile `mqttV5` and a broker that is scripted packet by packet, with
+//! the codec of MQTT.js.
 
 use std::fs;
 use std::path::Path;

@@ -1,10 +1,10 @@
 //! The fault matrix, which combines each fault of the hub with each step of the protocol
 //! while methods are called and properties are reported.
 //!
-//! With any fault, every reported property arrives with its last value and no method runs
-//! twice. Every method is answered, unless the fault itself loses the method or its answer.
-//! The tables in docs/reliability.md, one for each wire, contain the results. The test fails if a row is
-//! missing there; `WRITE_DOCS=1 cargo test -p tests matrix` writes the tables.
+//! With any fault, every reported property arrives with its last value and no method runs twice.
+//! Every method is answered, unless the fault itself loses the method or its answer. The tables in
+//! docs/reliability.md, one for each wire, contain the results. The test fails if a row is missing
+//! there; `WRITE_DOCS=1 cargo test -p tests matrix` writes the tables.
 
 pub(in crate::journeys) mod cells;
 mod load;

@@ -1,9 +1,9 @@
 //! The tools of a language, found in the folder that [`setup`] filled or on the `PATH`.
 //!
-//! The registry's ordinary client fetches them in pinned versions into a folder of the
-//! cache. All npm and pip packages are locked by version and digest in
-//! `behaviour/toolchains`; apt checks the signatures of Debian's. Nothing is installed on the machine, and no installation script
-//! of a package runs.
+//! The registry's ordinary client fetches them in pinned versions into a folder of the cache. All
+//! npm and pip packages are locked by version and digest in `behaviour/toolchains`; apt checks the
+//! signatures of Debian's. Nothing is installed on the machine, and no installation script of a
+//! package runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};

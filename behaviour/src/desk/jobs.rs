@@ -20,8 +20,8 @@ use tokio::time::{Instant, sleep_until};
 use super::record::{Action, Record, milliseconds};
 use super::{Desk, PendingJobImage};
 
-/// The maximum number of job runs after one call, or in one span of time. Without a limit, jobs that schedule jobs
-/// could run forever.
+/// The maximum number of job runs after one call, or in one span of time. Without a limit, jobs
+/// that schedule jobs could run forever.
 const MAX_RUNS: u32 = 100;
 
 /// The delay before the first retry of a job that does not choose the delay. The delay

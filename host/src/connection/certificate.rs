@@ -43,8 +43,8 @@ pub(crate) struct DeviceCertificate {
 }
 
 impl DeviceCertificate {
-    /// Reads the files, and no token. `name` is the common name that the certificate must have; `None` skips
-    /// its check. Blocks.
+    /// Reads the files, and no token. `name` is the common name that the certificate must have;
+    /// `None` skips its check. Blocks.
     pub(crate) fn read(
         section: &IdentitySection,
         name: Option<&RequiredName>,

@@ -73,8 +73,8 @@ pub(crate) fn check_identity(
     }
 }
 
-/// Reads and checks the files of a certificate and a key in a token, including the validity. Without `name`, the
-/// common name is not checked. Blocks.
+/// Reads and checks the files of a certificate and a key in a token, including the validity.
+/// Without `name`, the common name is not checked. Blocks.
 pub(crate) fn check_certificate(
     section: &IdentitySection,
     name: Option<&RequiredName>,

@@ -94,8 +94,8 @@ impl Renewal {
         Renewal { step: RenewalStep::due(at), deadline, certificate: 0, thumbprint, backoff }
     }
 
-    /// Waits until the token has to be renewed or the certificate has changed, then opens the next connection. If the future
-    /// is dropped, the next call continues from the same step.
+    /// Waits until the token has to be renewed or the certificate has changed, then opens the next
+    /// connection. If the future is dropped, the next call continues from the same step.
     pub(super) async fn next(
         &mut self,
         dial: &Arc<Dial>,

@@ -44,8 +44,8 @@ pub(super) struct TokenTimes {
 }
 
 impl Wire {
-    /// Connects and signs in with a fresh token, or with the certificate. The hub closes an older connection of the
-    /// device only when it accepts this one.
+    /// Connects and signs in with a fresh token, or with the certificate. The hub closes an older
+    /// connection of the device only when it accepts this one.
     pub(super) async fn open(dial: &Dial) -> Result<Wire, ConnectionFailure> {
         let opened = match timeout(CONNECT_WAIT, Wire::sign_in(dial)).await {
             Ok(opened) => opened,

@@ -93,8 +93,8 @@ impl Places {
         }
     }
 
-    /// Returns the signatures of an image, valid or not, and those that cannot be read. One that is in the store and by one of
-    /// the keys is returned alone.
+    /// Returns the signatures of an image, valid or not, and those that cannot be read. One that is
+    /// in the store and by one of the keys is returned alone.
     pub(super) async fn bundles(
         &self,
         reference: &Reference,

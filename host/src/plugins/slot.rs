@@ -146,8 +146,8 @@ impl<P> Slot<P> {
         self.lock().observed.record(method, now.saturating_duration_since(call.at), now);
     }
 
-    /// Returns the shortest of the last durations of a method of the active version, or zero if it is
-    /// not known to be slow.
+    /// Returns the shortest of the last durations of a method of the active version, or zero if it
+    /// is not known to be slow.
     pub(crate) fn observed_time(&self, method: &str, now: Instant) -> Duration {
         self.lock().observed.shortest(method, now)
     }

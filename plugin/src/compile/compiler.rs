@@ -1,12 +1,11 @@
 //! Compilation of a component to machine code, within limits.
 //!
-//! A component that has been compiled before comes from the cache. Any other component is
-//! checked first: one that nests too deeply is rejected before it is parsed, and one with a
-//! function that is too large or too complex before it is compiled, because the compiler's time
-//! and memory grow faster than the function. Then modules that share a table are fused, and its
-//! memories get headroom. A compilation
-//! needs a permit ([`permits`](super::permits)), and runs on separate threads and within a time limit. Loading
-//! a component from the cache needs no permit.
+//! A component that has been compiled before comes from the cache. Any other component is checked
+//! first: one that nests too deeply is rejected before it is parsed, and one with a function that
+//! is too large or too complex before it is compiled, because the compiler's time and memory grow
+//! faster than the function. Then modules that share a table are fused, and its memories get
+//! headroom. A compilation needs a permit ([`permits`](super::permits)), and runs on separate
+//! threads and within a time limit. Loading a component from the cache needs no permit.
 //!
 //! A compilation cannot be cancelled. After a timeout it continues in the background until
 //! it completes, and keeps its threads and its memory until then. Meanwhile the same

@@ -1,7 +1,7 @@
 //! Machine code that was compiled elsewhere.
 //!
-//! Such code runs with the privileges of the process, outside of any sandbox if it is not the work of
-//! the compiler. So the caller of [`Engine::load_compiled`] must know where it comes from. This
+//! Such code runs with the privileges of the process, outside of any sandbox if it is not the work
+//! of the compiler. So the caller of [`Engine::load_compiled`] must know where it comes from. This
 //! module only checks that it was made for this version and this machine.
 
 use super::Engine;
@@ -22,7 +22,8 @@ pub const TARGET: &str = if cfg!(all(target_arch = "x86_64", target_os = "linux"
 };
 
 impl Engine {
-    /// Prepares code that was compiled elsewhere, which is copied to the cache and mapped from there.
+    /// Prepares code that was compiled elsewhere, which is copied to the cache and mapped from
+    /// there.
     pub(crate) fn accept(&self, code: &[u8], limits: &Limits) -> Result<Compiled, LoadError> {
         let source = Source::of(code, limits);
         let (wasmtime, cache) = (self.parts.pools.current().wasmtime.clone(), &self.parts.cache);

@@ -45,8 +45,8 @@ impl Engine {
 
     /// Loads a plugin that was compiled elsewhere ([`is_compiled`](crate::is_compiled)).
     ///
-    /// The caller vouches for the code: it can do everything that this process can. Before the call,
-    /// verify a signature, or that nobody else could have written the file.
+    /// The caller vouches for the code: it can do everything that this process can. Before the
+    /// call, verify a signature, or that nobody else could have written the file.
     pub fn load_compiled(
         &self,
         name: &str,

@@ -1,4 +1,5 @@
-//! The capability `http` through `wasi:http`: allowed hosts, and limits on the number, size and duration of requests.
+//! The capability `http` through `wasi:http`: allowed hosts, and limits on the number, size and
+//! duration of requests.
 
 use crate::rig::{Host, engine_with_budget, load_with};
 use behaviour_plugin::{

@@ -7,7 +7,8 @@ use crate::id::DeviceId;
 /// The placeholder for the id of the device that publishes.
 const DEVICE_ID: &str = "{deviceId}";
 
-/// A template of topics to which a device can publish in addition to its own, such as `factory/{deviceId}/alerts`.
+/// A template of topics to which a device can publish in addition to its own, such as
+/// `factory/{deviceId}/alerts`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CustomTopic(String);
 
