@@ -272,15 +272,19 @@ async function managesTheFleet(page) {
   await page.getByLabel("Content as JSON").fill('{"properties.desired.byPage": true}');
   await page.getByRole("button", { name: "Create", exact: true }).click();
   await page.getByRole("row", { name: "by-page" }).filter({ hasText: "1 of 1" }).waitFor();
+  const remove = page.getByRole("button", { name: "Delete by-page" });
+  const { x, width } = await remove.boundingBox();
+  assert.ok(x + width <= page.viewportSize().width, "the button is outside of the window");
   await shot(page, "configurations");
   const twin = await rest("GET", `/twins/${encodeURIComponent(DEVICE)}`);
   assert.equal(twin.properties.desired.byPage, true);
-  await page.getByRole("button", { name: "Delete by-page" }).click();
+  await remove.click();
   await page.getByRole("row", { name: "by-page" }).waitFor({ state: "detached" });
 
   await page.getByRole("link", { name: "Jobs" }).click();
   await page.getByLabel("Id", { exact: true }).fill("job-by-page");
   await page.getByLabel("Work").selectOption("scheduleUpdateTwin");
+  assert.ok(await page.getByLabel("Method", { exact: true }).isHidden(), "a change of twins asks for a method");
   await page.getByLabel("Query condition").fill("tags.floor = 7");
   await page.getByLabel("Payload, or tags and properties, as JSON").fill('{"tags": {"floor": 8}}');
   await page.getByRole("button", { name: "Start", exact: true }).click();

@@ -25,7 +25,7 @@ export function configurations(main) {
     element("button", { class: "primary" }, "Create"),
   );
   const { whole, list } = table("Configurations", COLUMNS);
-  main.append(element("h2", {}, "Configurations"), element("div", { class: "columns" }, element("div", { class: "scroll" }, whole), form));
+  main.append(element("h2", {}, "Configurations"), element("div", { class: "scroll" }, whole), form);
 
   async function create() {
     let deviceContent;

@@ -39,7 +39,7 @@ export function jobs(main) {
     element("button", { class: "primary" }, "Start"),
   );
   const { whole, list } = table("Jobs", COLUMNS);
-  main.append(element("h2", {}, "Jobs"), element("div", { class: "columns" }, element("div", { class: "scroll" }, whole), form));
+  main.append(element("h2", {}, "Jobs"), element("div", { class: "scroll" }, whole), form);
 
   async function create() {
     let value;

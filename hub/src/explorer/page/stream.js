@@ -29,7 +29,7 @@ document.addEventListener("visibilitychange", restart);
 function restart() {
   controller?.abort();
   controller = null;
-  show("not connected");
+  show(wanted ? "not connected" : "");
   if (!wanted || document.hidden) return;
   controller = new AbortController();
   run(wanted, controller.signal);
