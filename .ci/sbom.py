@@ -1,27 +1,35 @@
 """Writes the bill of materials of a program: every crate that is compiled into it, in the
 CycloneDX format (version 1.5), from Cargo.lock and the crates' manifests.
 
-    python3 .ci/sbom.py behaviour-host target/packages/behaviour-host.cdx.json
+    python3 .ci/sbom.py behaviour-host target/packages/behaviour-host.cdx.json \\
+        --target aarch64-unknown-linux-gnu --status FOLDER
 
-Development and build dependencies are left out. The same commit makes the same file.
+The target is this machine's by default. FOLDER has the descriptions of Debian packages that are in a
+container image beside the program. Development and build dependencies are left out. The same commit
+makes the same file.
 """
 
+import argparse
 import json
 import pathlib
+import platform
 import subprocess
 import sys
 import tomllib
+import urllib.parse
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
-    program, out = sys.argv[1:]
-    host = next(
-        line.removeprefix("host: ")
-        for line in output("rustc", "-vV").splitlines()
-        if line.startswith("host: ")
-    )
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("program")
+    arguments.add_argument("out")
+    arguments.add_argument("--target", default=f"{platform.machine()}-unknown-linux-gnu")
+    arguments.add_argument("--status", type=pathlib.Path)
+    arguments = arguments.parse_args()
+    program, out, host = arguments.program, arguments.out, arguments.target
+    status = sorted(arguments.status.iterdir()) if arguments.status else []
     cargo = ("cargo", "metadata", "--locked", "--format-version", "1", "--filter-platform", host)
     metadata = json.loads(output(*cargo))
     packages = {package["id"]: package for package in metadata["packages"]}
@@ -40,7 +48,8 @@ def main() -> None:
         "components": [
             component(packages[key], digests)
             for key in sorted(needed - {root}, key=lambda key: purl(packages[key]))
-        ],
+        ]
+        + [debian(file) for file in status],
         "dependencies": [
             {
                 "ref": purl(packages[key]),
@@ -98,6 +107,24 @@ def component(package: dict, digests: dict) -> dict:
     if digest:
         entry["hashes"] = [{"alg": "SHA-256", "content": digest}]
     return entry
+
+
+def debian(status: pathlib.Path) -> dict:
+    """Returns the component of a Debian package, from its control fields."""
+    fields = dict(
+        line.split(": ", 1)
+        for line in status.read_text(encoding="utf-8").splitlines()
+        if not line.startswith(" ")
+    )
+    name, version = fields["Package"], fields["Version"]
+    address = f"pkg:deb/debian/{name}@{urllib.parse.quote(version)}?arch={fields['Architecture']}"
+    return {
+        "type": "library",
+        "bom-ref": address,
+        "name": name,
+        "version": version,
+        "purl": address,
+    }
 
 
 if __name__ == "__main__":
