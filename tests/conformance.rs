@@ -21,6 +21,7 @@ mod node_fleet;
 mod node_provisioning;
 mod node_sdk;
 mod otlp;
+mod otlp_logs;
 mod prometheus;
 mod provisioning;
 mod script;

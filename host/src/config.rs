@@ -43,6 +43,7 @@ mod provisioning;
 mod reboot;
 mod registry;
 mod remote;
+mod signal;
 mod signatures;
 mod telemetry;
 #[cfg(test)]
@@ -61,7 +62,7 @@ pub use identity::{IdentitySection, KeySource};
 pub use image::ImageSection;
 pub(crate) use installed::Configured;
 pub use metrics::MetricsSection;
-pub use otlp::{OtlpEndpoint, OtlpSection};
+pub use otlp::{OtlpEndpoint, OtlpReceiver, OtlpSection};
 pub use pkcs11_uri::{Pkcs11Uri, TokenAttributes, UriError};
 pub(crate) use plugin::Settings;
 pub use plugin::{Patience, PluginSection};
@@ -69,6 +70,7 @@ pub use provisioning::{Attestation, IssuedSection, ProvisioningSection};
 pub use reboot::{RebootCommand, RebootLimits};
 pub use registry::RegistrySection;
 pub use remote::{RemoteMethod, RemoteSection};
+pub use signal::OtlpSignal;
 pub use signatures::{SignatureRule, TrustSection};
 pub use telemetry::{TelemetryLimits, WhenFull};
 

@@ -52,7 +52,7 @@
 //! * `lent`: the interfaces that plugins call: twin, telemetry, state, jobs, power, HTTP, log.
 //! * `memory`: returns unused memory to the system.
 //! * `metrics`: the metrics of a host as text, and their listener.
-//! * `otlp`: the push of metrics and traces by OTLP/HTTP.
+//! * `otlp`: the push of metrics, traces and logs by OTLP/HTTP.
 //! * `pkcs11`: keys in tokens, such as a TPM.
 //! * `plugins`: loads components, and holds a plugin's versions and health in a slot.
 //! * `record`: records calls as test cases, at the operator's request.
@@ -125,9 +125,10 @@ pub fn read_fleet_record(json: &[u8]) -> Option<Vec<u8>> {
 pub use config::{
     Attestation, CommitLimits, Compression, Config, ConfigError, FleetSection, HostSection,
     HttpError, HubSection, IdentitySection, ImagePattern, ImageSection, IssuedSection, KeySource,
-    MetricsSection, OtlpEndpoint, OtlpSection, Patience, Pkcs11Uri, PluginSection,
-    ProvisioningSection, RebootCommand, RebootLimits, RegistrySection, RemoteMethod, RemoteSection,
-    SignatureRule, TelemetryLimits, TokenAttributes, TrustSection, UriError, WhenFull,
+    MetricsSection, OtlpEndpoint, OtlpReceiver, OtlpSection, OtlpSignal, Patience, Pkcs11Uri,
+    PluginSection, ProvisioningSection, RebootCommand, RebootLimits, RegistrySection, RemoteMethod,
+    RemoteSection, SignatureRule, TelemetryLimits, TokenAttributes, TrustSection, UriError,
+    WhenFull,
 };
 pub use connection::{CertificateError, ProvisioningFailure};
 pub use fleet::SuppliesError;

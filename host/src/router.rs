@@ -22,7 +22,7 @@ use crate::journal::Journal;
 use crate::plugins::slot::{Begun, Change, Disabled, Loaded, Slot, Version};
 use crate::record::{Recorder, Selected};
 use crate::supervision::caught;
-use crate::trace::Span;
+use crate::trace::{Span, enter, within};
 use failure::MethodFailure;
 use idempotency::IdempotencyCache;
 use reservations::Reservations;
@@ -235,12 +235,16 @@ impl Router {
         let slot = route.map(|route| &route.slot);
         let stopped = self.stopped();
         let span = self.begin_span(table.route_name(method), payload).map(Box::new);
+        let context = span.as_ref().map(|span| *span.context());
         let outcome = tokio::select! {
             // Most calls end at the first poll, before they register for cancellation.
             biased;
             // The sandbox turns a panic of a plugin into a trap. A panic that arrives here is
             // the host's, and is answered as well.
-            outcome = caught(self.call(slot, permit, call, payload, span.as_deref())) => outcome
+            outcome = caught(within(
+                span.as_deref(),
+                self.call(slot, permit, call, payload, span.as_deref()),
+            )) => outcome
                 .unwrap_or_else(|panic| Err(MethodFailure::Call(CallError::HostFault(panic)))),
             () = stopped.cancelled() => Err(MethodFailure::Draining),
         };
@@ -253,14 +257,18 @@ impl Router {
                 self.count(route, "answered", elapsed);
                 let status = answer.status;
                 end_span(span, status, None);
-                info!(device, plugin, %method, call = %id, status, elapsed_ms, "call answered");
+                enter(context, || {
+                    info!(device, plugin, %method, call = %id, status, elapsed_ms, "call answered");
+                });
                 answer
             }
             Err(failure) => {
                 let (status, error, message) = failure.to_parts(method);
                 self.count(route, error, elapsed);
                 end_span(span, status, Some(error));
-                warn!(device, plugin, %method, call = %id, status, elapsed_ms, error, "{message}");
+                enter(context, || {
+                    warn!(device, plugin, %method, call = %id, status, elapsed_ms, error, "{message}");
+                });
                 failure_answer(id, status, error, &message)
             }
         }
@@ -311,7 +319,8 @@ impl Router {
         // Recording keeps what passes through it, so it is around the handles with spans.
         let recorded = self.record(slot, &begun, &mut call, false).await;
         let method = call.method;
-        let outcome = begun.version.loaded.plugin.invoke_with(call, permit).await;
+        let invoking = begun.version.loaded.plugin.invoke_with(call, permit);
+        let outcome = within(span.as_deref(), invoking).await;
         end_call_span(span, outcome.as_ref().err());
         if let Some(recorded) = recorded {
             recorded.end_method(&outcome);

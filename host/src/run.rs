@@ -33,7 +33,7 @@ use crate::lent::power::boot::Machine;
 use crate::lent::telemetry::Telemetry;
 use crate::lent::twin::Twin;
 use crate::metrics::MetricsText;
-use crate::otlp::Push;
+use crate::otlp::{Lines, Push};
 use crate::plugins::slot::{Changes, Loaded, Slot};
 use crate::plugins::{self, Loader};
 use crate::router::{Router, Table, Tracing};
@@ -91,6 +91,7 @@ pub async fn run_on(
     stop: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let identity = identity.into();
+    let lines = Lines::collect();
     let mut stop = std::pin::pin!(stop);
     let mut service_manager = ServiceManager::of_environment();
     let supervisor = Supervisor::new(service_manager.watchdog());
@@ -101,7 +102,7 @@ pub async fn run_on(
     let data = DataDirectory { path: &durable.directory, known: &known, earlier: &earlier };
     let Prepared { shared, fleet, way, control } =
         Box::pin(prepare_or_fall_back(config, &identity, data, &supervisor)).await?;
-    let push = host_metrics::push(&shared.config).await?;
+    let push = host_metrics::push(&shared.config, lines).await?;
     let Some(dial) = way.dial(&mut service_manager, &supervisor, stop.as_mut()).await? else {
         service_manager.stopping();
         durable.journal.close().await;

@@ -1,6 +1,7 @@
 //! Traces of calls: spans, the sampling of traces, and the context that a caller passes on.
 //!
-//! A [`Tracer`] exists only while spans are pushed. It passes ended spans to a bounded queue, and
+//! A [`Tracer`] exists only while spans are pushed. [`within`] connects the lines that a call logs
+//! with its span. The tracer passes ended spans to a bounded queue, and
 //! drops and counts those that do not fit, so a receiver that fails never delays a call.
 //!
 //! Source: W3C Trace Context, and OpenTelemetry's specification of the trace SDK, "Sampling".
@@ -16,6 +17,27 @@ pub(crate) use sampler::Sampler;
 
 mod context;
 mod sampler;
+
+tokio::task_local! {
+    /// Context of the span in whose work this task is, if there is one.
+    static CURRENT: Option<TraceContext>;
+}
+
+/// Runs `work` within a span, whose context is the [`current`] one for everything that `work` does
+/// in its own task.
+pub(crate) fn within<F: Future>(span: Option<&Span>, work: F) -> impl Future<Output = F::Output> {
+    CURRENT.scope(span.map(|span| span.context), work)
+}
+
+/// Does `work` within a span, like [`within`], at once.
+pub(crate) fn enter<T>(context: Option<TraceContext>, work: impl FnOnce() -> T) -> T {
+    CURRENT.sync_scope(context, work)
+}
+
+/// Returns the context of the span in whose work the caller is, if there is one.
+pub(crate) fn current() -> Option<TraceContext> {
+    CURRENT.try_with(|context| *context).ok().flatten()
+}
 
 /// Maximum number of ended spans that wait for their export, as in OpenTelemetry's SDKs.
 const MAX_QUEUED: usize = 2048;

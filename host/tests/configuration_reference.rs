@@ -16,7 +16,7 @@ use serde_json::Value;
 
 /// Tables of `host.toml`: the heading on the page, the JSON pointer into the schema, and the
 /// line that opens the table.
-const TABLES: [(&str, &str, &str); 18] = [
+const TABLES: [(&str, &str, &str); 21] = [
     ("", "", ""),
     ("[hub]", "/properties/hub", "[hub]\n"),
     ("[hub.identity]", "/properties/hub/properties/identity", "[hub.identity]\n"),
@@ -30,6 +30,17 @@ const TABLES: [(&str, &str, &str); 18] = [
     ("[host.telemetry]", "/properties/host/properties/telemetry", "[host.telemetry]\n"),
     ("[host.metrics]", "/properties/host/properties/metrics", "[host.metrics]\n"),
     ("[host.otlp]", "/properties/host/properties/otlp", "[host.otlp]\n"),
+    (
+        "[host.otlp.metrics]",
+        "/properties/host/properties/otlp/properties/metrics",
+        "[host.otlp.metrics]\n",
+    ),
+    (
+        "[host.otlp.traces]",
+        "/properties/host/properties/otlp/properties/traces",
+        "[host.otlp.traces]\n",
+    ),
+    ("[host.otlp.logs]", "/properties/host/properties/otlp/properties/logs", "[host.otlp.logs]\n"),
     ("[host.remote]", "/properties/host/properties/remote", "[host.remote]\n"),
     ("[host.registry]", "/properties/host/properties/registry", "[host.registry]\n"),
     ("[host.trust]", "/properties/host/properties/trust", "[host.trust]\n"),

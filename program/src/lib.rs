@@ -30,7 +30,8 @@
 //! * [`chain`]: an error and its causes on one line.
 //! * [`duration`]: the grammar of durations in options and configuration files.
 //! * [`log()`]: logging of `tracing` events to standard error, which never blocks the program,
-//!   with a [`LogFilter`]. [`lost_lines`] counts the lines that it has dropped.
+//!   with a [`LogFilter`]. [`lost_lines`] counts the lines that it has dropped, and
+//!   [`forward_log`] passes the same events on to a receiver.
 //! * [`say`] and [`note`]: lines on standard output and standard error.
 //! * [`Signals`]: Ctrl-C and SIGTERM.
 //! * [`FileStamp`]: detection of changed files by their metadata.
@@ -69,7 +70,10 @@ pub use command_error::{Classify, CommandError, ExitKind};
 pub use command_line::{BuildInfo, Completions, candidates, definition, parse};
 pub use counted::counted;
 pub use file_stamp::FileStamp;
-pub use log::{Log, LogFilter, LogFilterError, LogWriter, log, lost_lines};
+pub use log::{
+    EventFields, Forwarding, Log, LogFilter, LogFilterError, LogForwarder, LogReceiver, LogWriter,
+    forward_log, log, lost_lines,
+};
 pub use open_files::allow_open_files;
 pub use output::has_colours;
 #[cfg(feature = "progress")]

@@ -12,11 +12,17 @@ use std::sync::Arc;
 use std::thread;
 
 use anyhow::Context as _;
+use tracing::Subscriber;
 use tracing::subscriber::with_default;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
+pub use event::EventFields;
 pub use filter::{LogFilter, LogFilterError};
 use format::{JsonFormat, ShortFormat};
+pub use forward::{Forwarding, LogForwarder, LogReceiver, forward_log};
 use line::LineFormat;
 use queue::LineQueue;
 pub use queue::lost_lines;
@@ -26,6 +32,7 @@ use crate::output::has_colours;
 mod event;
 mod filter;
 mod format;
+mod forward;
 mod line;
 mod queue;
 
@@ -80,17 +87,17 @@ pub fn log(filter: &LogFilter, json: bool, targets: &[&str]) -> anyhow::Result<L
     let has_colours = has_colours(&stderr());
     if json {
         with_default(warnings().event_format(JsonFormat).finish(), warn);
-        builder().with_env_filter(filter.env_filter()).event_format(JsonFormat).init();
+        install(builder().with_env_filter(filter.env_filter()).event_format(JsonFormat).finish());
     } else if stderr().is_terminal() {
         let format = || ShortFormat { has_colours };
         with_default(warnings().event_format(format()).finish(), warn);
-        builder().with_env_filter(filter.env_filter()).event_format(format()).init();
+        install(builder().with_env_filter(filter.env_filter()).event_format(format()).finish());
     } else if has_colours {
         with_default(warnings().with_ansi(true).finish(), warn);
-        builder().with_env_filter(filter.env_filter()).with_ansi(true).init();
+        install(builder().with_env_filter(filter.env_filter()).with_ansi(true).finish());
     } else {
         with_default(warnings().event_format(LineFormat).finish(), warn);
-        builder().with_env_filter(filter.env_filter()).event_format(LineFormat).init();
+        install(builder().with_env_filter(filter.env_filter()).event_format(LineFormat).finish());
     }
     // The default hook writes directly to standard error, which may block.
     panic::set_hook(Box::new(|panic| {
@@ -106,6 +113,14 @@ pub fn log(filter: &LogFilter, json: bool, targets: &[&str]) -> anyhow::Result<L
         }
     }));
     Ok(log)
+}
+
+/// Makes a subscriber that of the process, and forwards its events.
+fn install<S>(subscriber: S)
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static,
+{
+    subscriber.with(LogForwarder).init();
 }
 
 /// Logs a warning if a target of the filter matches no event.

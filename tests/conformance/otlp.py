@@ -7,16 +7,18 @@ import sys
 import threading
 
 from google.protobuf.json_format import MessageToDict
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as traces
 
 MESSAGES = {
+    "/v1/logs": (logs.ExportLogsServiceRequest, logs.ExportLogsServiceResponse),
     "/v1/metrics": (metrics.ExportMetricsServiceRequest, metrics.ExportMetricsServiceResponse),
     "/v1/traces": (traces.ExportTraceServiceRequest, traces.ExportTraceServiceResponse),
 }
 
-# The statuses of the next responses, for failures.
-statuses = []
+# The next responses to each path, for failures.
+answers = {path: [] for path in MESSAGES}
 
 
 def emit(event, **fields):
@@ -32,22 +34,33 @@ class Receiver(http.server.BaseHTTPRequestHandler):
         request, response = MESSAGES[self.path]
         decoded = request()
         decoded.ParseFromString(body)
-        status = statuses.pop(0) if statuses and self.path == "/v1/metrics" else 200
-        answer = response().SerializeToString()
-        self.send_response(status)
-        self.send_header("content-type", "application/x-protobuf")
-        self.send_header("content-length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-        emit(
-            "received",
+        planned = answers[self.path].pop(0) if answers[self.path] else {}
+        status = planned.get("status", 200)
+        answer = response()
+        if "rejected" in planned:
+            answer.partial_success.rejected_log_records = planned["rejected"]
+            answer.partial_success.error_message = planned["message"]
+        answer = answer.SerializeToString()
+        received = dict(
             path=self.path,
             status=status,
+            hangs="hangs" in planned,
             encoding=encoding,
             type=self.headers["content-type"],
             key=self.headers.get("api-key"),
             body=MessageToDict(decoded),
         )
+        if "hangs" in planned:
+            emit("received", **received)
+            threading.Event().wait()
+        self.send_response(status)
+        if "retry_after" in planned:
+            self.send_header("retry-after", planned["retry_after"])
+        self.send_header("content-type", "application/x-protobuf")
+        self.send_header("content-length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+        emit("received", **received)
 
     def log_message(self, *_):
         pass
@@ -59,5 +72,5 @@ emit("ready", port=server.server_port)
 for line in sys.stdin:
     command = json.loads(line)
     if command["do"] == "answer":
-        statuses.extend(command["statuses"])
+        answers[command["path"]].extend(command["answers"])
         emit("set")

@@ -17,8 +17,8 @@ fn points(received: &Value, name: &str) -> Vec<Value> {
     data.and_then(|data| data["dataPoints"].as_array()).cloned().unwrap_or_default()
 }
 
-/// Returns the value of an attribute.
-fn attribute<'a>(of: &'a Value, key: &str) -> &'a Value {
+/// Returns the text of an attribute.
+pub(super) fn attribute<'a>(of: &'a Value, key: &str) -> &'a Value {
     let attributes = of["attributes"].as_array().unwrap();
     let found = attributes.iter().find(|attribute| attribute["key"] == key);
     found.map_or(&Value::Null, |attribute| &attribute["value"]["stringValue"])
@@ -35,7 +35,8 @@ fn calls<'a>(points: &'a [Value], method: &str, outcome: &str) -> Option<&'a Val
 async fn a_receiver_decodes_the_metrics_also_after_it_was_not_available() {
     let Some(sdk) = sdk() else { return };
     let (mut receiver, port) = sdk.otlp_receiver().await;
-    receiver.send("answer", json!({ "statuses": [503, 400] })).await;
+    let answers = json!([{ "status": 503 }, { "status": 400 }]);
+    receiver.send("answer", json!({ "path": "/v1/metrics", "answers": answers })).await;
     receiver.wait_for("set").await;
     let folder = tempfile::tempdir().unwrap();
     let headers = folder.path().join("headers");

@@ -290,9 +290,17 @@ impl Running {
     }
 }
 
-/// Prints the log lines that `RUST_LOG` selects, as in `RUST_LOG=debug cargo test`.
+/// Prints the log lines that `RUST_LOG` selects, as in `RUST_LOG=debug cargo test`. A test can
+/// receive those up to the level `info`.
 fn log_for_tests() {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::from_default_env();
-    tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init().ok();
+    use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+    use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+    use tracing_subscriber::util::SubscriberInitExt as _;
+
+    let printed = tracing_subscriber::fmt::layer().with_test_writer();
+    tracing_subscriber::registry()
+        .with(printed.with_filter(EnvFilter::from_default_env()))
+        .with(program::LogForwarder.with_filter(LevelFilter::INFO))
+        .try_init()
+        .ok();
 }

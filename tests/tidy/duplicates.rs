@@ -8,9 +8,11 @@ use super::tokens::{Lexeme, Token, end_of_group, tokens};
 /// The file that parses durations.
 const DURATIONS: &str = "program/src/duration.rs";
 
-/// Folders that may parse durations with another syntax, each with the reason.
-const OTHER_DURATIONS: &[(&str, &str)] =
-    &[("guest-reboot/", "a guest depends on the WIT alone, and its settings are seconds")];
+/// Folders and files that may parse durations with another syntax, each with the reason.
+const OTHER_DURATIONS: &[(&str, &str)] = &[
+    ("guest-reboot/", "a guest depends on the WIT alone, and its settings are seconds"),
+    ("host/src/otlp/settings/variables.rs", "the variables of OpenTelemetry are milliseconds"),
+];
 
 #[test]
 fn only_one_file_parses_durations() {

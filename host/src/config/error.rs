@@ -51,9 +51,14 @@ pub enum ConfigError {
     MetricsAddress(String),
     /// Endpoint of OTLP that is none.
     #[error(
-        "`host.otlp.endpoint` is `{0}`, not a URL without a password such as `https://otlp.example.com:4318`"
+        "`{key}` is `{url}`, not a URL without a password such as `https://otlp.example.com:4318`"
     )]
-    OtlpEndpoint(String),
+    OtlpEndpoint {
+        /// The key with the URL.
+        key: &'static str,
+        /// The configured URL.
+        url: String,
+    },
     /// Unknown connection profile of the hub.
     #[error("`hub.profile`: {0}")]
     Profile(UnknownProfile),

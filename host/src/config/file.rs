@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::compression::Compression;
 use super::period::Period;
 use super::remote::RemoteMethod;
+use super::signal::OtlpSignal;
 use super::signatures::SignatureRule;
 use super::telemetry::WhenFull;
 
@@ -112,11 +113,28 @@ pub(super) struct MetricsKeys {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OtlpKeys {
+    pub(super) signals: Option<BTreeSet<OtlpSignal>>,
     pub(super) endpoint: Option<String>,
     pub(super) headers_file: Option<PathBuf>,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) traceparent_key: Option<String>,
     pub(super) interval: Option<Period>,
+    pub(super) timeout: Option<Period>,
+    pub(super) compression: Option<Compression>,
+    #[serde(default)]
+    pub(super) metrics: OtlpReceiverKeys,
+    #[serde(default)]
+    pub(super) traces: OtlpReceiverKeys,
+    #[serde(default)]
+    pub(super) logs: OtlpReceiverKeys,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OtlpReceiverKeys {
+    pub(super) endpoint: Option<String>,
+    pub(super) headers_file: Option<PathBuf>,
+    pub(super) ca_file: Option<PathBuf>,
     pub(super) timeout: Option<Period>,
     pub(super) compression: Option<Compression>,
 }

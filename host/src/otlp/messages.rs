@@ -5,13 +5,14 @@
 
 use prost::{Message, Oneof};
 
+pub(super) mod logs;
 pub(super) mod metrics;
 pub(super) mod traces;
 
 /// A value of an attribute.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct AnyValue {
-    #[prost(oneof = "Value", tags = "1, 2, 3")]
+    #[prost(oneof = "Value", tags = "1, 2, 3, 4, 6")]
     pub(super) value: Option<Value>,
 }
 
@@ -24,6 +25,17 @@ pub(super) enum Value {
     Flag(bool),
     #[prost(int64, tag = "3")]
     Whole(i64),
+    #[prost(double, tag = "4")]
+    Real(f64),
+    #[prost(message, tag = "6")]
+    Object(KeyValueList),
+}
+
+/// An object.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct KeyValueList {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) values: Vec<KeyValue>,
 }
 
 /// An attribute.
@@ -36,10 +48,14 @@ pub(super) struct KeyValue {
 }
 
 impl KeyValue {
+    /// Creates an attribute.
+    pub(super) fn new(key: impl Into<String>, value: Value) -> KeyValue {
+        KeyValue { key: key.into(), value: Some(AnyValue { value: Some(value) }) }
+    }
+
     /// Creates an attribute whose value is a text.
     pub(super) fn text(key: impl Into<String>, value: impl Into<String>) -> KeyValue {
-        let value = Some(Value::Text(value.into()));
-        KeyValue { key: key.into(), value: Some(AnyValue { value }) }
+        KeyValue::new(key, Value::Text(value.into()))
     }
 }
 

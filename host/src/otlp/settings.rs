@@ -1,34 +1,30 @@
 //! Settings of the push: `[host.otlp]`, and the environment variables of OpenTelemetry for what it
 //! leaves open.
 //!
-//! As the specification demands, an invalid variable is ignored with a warning. Its value is not
-//! logged, since a variable with header fields contains secrets.
+//! For each signal and each setting, the table of the signal comes first, then the common table,
+//! then the variable of the signal, and last the common variable.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
-use percent_encoding::percent_decode_str;
-use tracing::warn;
-
-use crate::config::{Compression, OtlpEndpoint, OtlpSection};
-use crate::secret_file::{self, SecretFileError};
+use crate::config::{Compression, OtlpEndpoint, OtlpSection, OtlpSignal};
 use crate::trace::Sampler;
+pub(super) use headers::Headers;
+pub use headers::OtlpError;
+use variables::Variables;
 
-/// Variables that all signals share, and the paths below the common endpoint.
-const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
-const METRICS_PATH: &str = "/v1/metrics";
-const TRACES_PATH: &str = "/v1/traces";
+mod headers;
+mod variables;
 
 /// Settings of the push.
 #[derive(Debug)]
 pub(crate) struct OtlpSettings {
-    pub(super) exporter: ExporterSettings,
     /// Receiver of the metrics; `None` if they are not pushed.
-    pub(super) metrics: Option<OtlpEndpoint>,
+    pub(super) metrics: Option<ExporterSettings>,
     /// Receiver of the traces; `None` if they are not pushed.
-    pub(super) traces: Option<OtlpEndpoint>,
+    pub(super) traces: Option<ExporterSettings>,
+    /// Receiver of the logs; `None` if they are not pushed.
+    pub(super) logs: Option<ExporterSettings>,
     pub(super) sampler: Sampler,
     /// Field of payloads with the trace context of the caller.
     pub(super) traceparent_key: Option<String>,
@@ -38,65 +34,14 @@ pub(crate) struct OtlpSettings {
     pub(super) resource: Vec<(String, String)>,
 }
 
-/// Settings of each request.
+/// Receiver of a signal, and the settings of each request to it.
 #[derive(Debug, Clone)]
 pub(super) struct ExporterSettings {
+    pub(super) endpoint: OtlpEndpoint,
     pub(super) headers: Headers,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) timeout: Duration,
     pub(super) compression: Compression,
-}
-
-/// Header fields of each request, which are secrets.
-#[derive(Clone, Default)]
-pub(super) struct Headers(pub(super) Vec<(HeaderName, HeaderValue)>);
-
-impl fmt::Debug for Headers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} header fields", self.0.len())
-    }
-}
-
-/// Unusable file of header fields.
-#[derive(Debug, thiserror::Error)]
-pub enum OtlpError {
-    /// File that cannot be read.
-    #[error("`host.otlp.headers_file`: {}", .path.display())]
-    Read {
-        /// Path of the file.
-        path: PathBuf,
-        /// Cause.
-        #[source]
-        source: std::io::Error,
-    },
-    /// File that others can read or change.
-    #[error("`host.otlp.headers_file`: {} has mode {mode:o}, so others can read or change it", .path.display())]
-    Mode {
-        /// Path of the file.
-        path: PathBuf,
-        /// Permission bits of the file.
-        mode: u32,
-    },
-    /// Line that is no header field.
-    #[error("`host.otlp.headers_file`: line {line} of {} is no header field", .path.display())]
-    Line {
-        /// Path of the file.
-        path: PathBuf,
-        /// Number of the line, from 1.
-        line: usize,
-    },
-}
-
-impl OtlpError {
-    /// Returns a hint on how to fix the error.
-    #[must_use]
-    pub fn hint(&self) -> &'static str {
-        match self {
-            OtlpError::Read { .. } => "make the file readable for the host, or remove the key",
-            OtlpError::Mode { .. } => "run `chmod 600` on the file",
-            OtlpError::Line { .. } => "write one field per line, such as `api-key: SECRET`",
-        }
-    }
 }
 
 /// Returns the settings, or `None` if nothing is pushed. `variable` returns the value of an
@@ -104,186 +49,92 @@ impl OtlpError {
 ///
 /// # Errors
 ///
-/// Returns an error if the file of header fields is unusable.
+/// Returns an error if a file of header fields is unusable.
 pub(crate) fn settings(
     section: &OtlpSection,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Option<OtlpSettings>, OtlpError> {
-    let variables = Variables(&|name| variable(name).filter(|value| !value.is_empty()));
+    let variables = Variables::new(&variable);
     if variables.is("OTEL_SDK_DISABLED", "true") {
         return Ok(None);
     }
-    let metrics = variables.endpoint(section, "METRICS", METRICS_PATH);
-    let traces = variables.endpoint(section, "TRACES", TRACES_PATH);
-    if metrics.is_none() && traces.is_none() {
+    let metrics = exporter(section, &variables, OtlpSignal::Metrics)?;
+    let traces = exporter(section, &variables, OtlpSignal::Traces)?;
+    let logs = exporter(section, &variables, OtlpSignal::Logs)?;
+    if metrics.is_none() && traces.is_none() && logs.is_none() {
         return Ok(None);
     }
-    let headers = match &section.headers_file {
-        Some(path) => headers_of_file(path.clone())?,
-        None => variables.headers(),
-    };
-    let compression = section.compression.or_else(|| {
-        variables.read("OTEL_EXPORTER_OTLP_COMPRESSION", |value| match value {
-            "gzip" => Some(Compression::Gzip),
-            "none" => Some(Compression::None),
-            _ => None,
-        })
-    });
-    let exporter = ExporterSettings {
-        headers,
-        ca_file: section.ca_file.clone().or_else(|| {
-            variables.read("OTEL_EXPORTER_OTLP_CERTIFICATE", |value| Some(value.into()))
-        }),
-        timeout: section
-            .timeout
-            .or_else(|| variables.milliseconds("OTEL_EXPORTER_OTLP_TIMEOUT"))
-            .unwrap_or(Duration::from_secs(10)),
-        compression: compression.unwrap_or(Compression::None),
-    };
     let interval = section
         .interval
         .or_else(|| variables.milliseconds("OTEL_METRIC_EXPORT_INTERVAL"))
         .unwrap_or(Duration::from_secs(60));
-    let resource = variables.resource();
-    let sampler = variables.sampler();
-    let traceparent_key = section.traceparent_key.clone();
-    let receivers = (metrics, traces);
     Ok(Some(OtlpSettings {
-        exporter,
-        metrics: receivers.0,
-        traces: receivers.1,
-        sampler,
-        traceparent_key,
+        metrics,
+        traces,
+        logs,
+        sampler: variables.sampler(),
+        traceparent_key: section.traceparent_key.clone(),
         interval,
-        resource,
+        resource: variables.resource(),
     }))
 }
 
-/// The environment variables of the process.
-struct Variables<'a>(&'a dyn Fn(&str) -> Option<String>);
-
-impl Variables<'_> {
-    fn is(&self, name: &str, expected: &str) -> bool {
-        (self.0)(name).is_some_and(|value| value.trim().eq_ignore_ascii_case(expected))
-    }
-
-    /// Reads a variable. Logs a warning if `parse` returns `None`.
-    fn read<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
-        let parsed = parse((self.0)(name)?.trim());
-        if parsed.is_none() {
-            warn!(variable = name, "environment variable ignored: its value is invalid");
-        }
-        parsed
-    }
-
-    fn milliseconds(&self, name: &str) -> Option<Duration> {
-        let parse = |value: &str| value.parse().ok().filter(|ms| *ms > 0);
-        self.read(name, parse).map(Duration::from_millis)
-    }
-
-    /// Returns the endpoint of a signal, or `None` if it is not pushed.
-    fn endpoint(&self, section: &OtlpSection, signal: &str, path: &str) -> Option<OtlpEndpoint> {
-        if self.is(&format!("OTEL_{signal}_EXPORTER"), "none") {
-            return None;
-        }
-        let own = format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT");
-        let endpoint = match &section.endpoint {
-            Some(base) => Some(base.below(path)),
-            None => self
-                .read(&own, OtlpEndpoint::parse)
-                .or_else(|| Some(self.read(ENDPOINT, OtlpEndpoint::parse)?.below(path))),
-        }?;
-        let own = format!("OTEL_EXPORTER_OTLP_{signal}_PROTOCOL");
-        let name = if (self.0)(&own).is_some() { &own } else { "OTEL_EXPORTER_OTLP_PROTOCOL" };
-        let protocol = (self.0)(name).unwrap_or_else(|| "http/protobuf".to_owned());
-        if protocol.trim() == "http/protobuf" {
-            return Some(endpoint);
-        }
-        warn!(variable = name, "nothing pushed by OTLP: the host supports only http/protobuf");
-        None
-    }
-
-    fn headers(&self) -> Headers {
-        let parse = |value: &str| {
-            let fields = pairs(value)?;
-            let fields = fields.iter().map(|(name, value)| field(name, value));
-            fields.collect::<Option<Vec<_>>>().map(Headers)
-        };
-        self.read("OTEL_EXPORTER_OTLP_HEADERS", parse).unwrap_or_default()
-    }
-
-    fn sampler(&self) -> Sampler {
-        let sampler: Sampler =
-            self.read("OTEL_TRACES_SAMPLER", |name| name.parse().ok()).unwrap_or_default();
-        let is_ratio = self.is("OTEL_TRACES_SAMPLER", "traceidratio")
-            || self.is("OTEL_TRACES_SAMPLER", "parentbased_traceidratio");
-        let ratio = || {
-            self.read("OTEL_TRACES_SAMPLER_ARG", |text| {
-                text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio))
-            })
-        };
-        match is_ratio.then(ratio).flatten() {
-            Some(ratio) => sampler.with_ratio(ratio),
-            None => sampler,
-        }
-    }
-
-    /// Returns the attributes of the sender.
-    fn resource(&self) -> Vec<(String, String)> {
-        let mut attributes = self.read("OTEL_RESOURCE_ATTRIBUTES", pairs).unwrap_or_default();
-        if let Some(name) = (self.0)("OTEL_SERVICE_NAME") {
-            attributes.retain(|(key, _)| key != "service.name");
-            attributes.push(("service.name".to_owned(), name));
-        }
-        attributes
-    }
-}
-
-/// Parses `key1=value1,key2=value2`, whose values are percent-encoded.
-fn pairs(text: &str) -> Option<Vec<(String, String)>> {
-    let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-    let pair = |entry: &str| {
-        let (key, value) = entry.split_once('=')?;
-        let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
-        Some((key.trim().to_owned(), value.into_owned())).filter(|(key, _)| !key.is_empty())
+/// Returns the settings of a signal, or `None` if it is not pushed.
+fn exporter(
+    section: &OtlpSection,
+    variables: &Variables<'_>,
+    signal: OtlpSignal,
+) -> Result<Option<ExporterSettings>, OtlpError> {
+    let (own, common) = (section.receiver(signal), &section.common);
+    let path = format!("/v1/{}", signal.name());
+    let of_file = || {
+        let base = || Some(common.endpoint.as_ref()?.below(&path));
+        own.endpoint.clone().or_else(base)
     };
-    entries.map(pair).collect()
-}
-
-fn field(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
-    let mut value = HeaderValue::from_str(value.trim()).ok()?;
-    value.set_sensitive(true);
-    Some((name.trim().parse().ok()?, value))
-}
-
-/// Reads the header fields of a file. Empty lines and lines that begin with `#` are ignored.
-fn headers_of_file(path: PathBuf) -> Result<Headers, OtlpError> {
-    let content = match secret_file::read(&path) {
-        Ok(content) => content,
-        Err(SecretFileError::Read(source)) => return Err(OtlpError::Read { path, source }),
-        Err(SecretFileError::Mode(mode)) => return Err(OtlpError::Mode { path, mode }),
-    };
-    let text = String::from_utf8_lossy(&content);
-    let mut fields = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        if line.trim().is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let parsed = line.split_once(':').and_then(|(name, value)| field(name, value));
-        let Some(parsed) = parsed else {
-            return Err(OtlpError::Line { path, line: index + 1 });
-        };
-        fields.push(parsed);
+    if !section.pushes(signal) {
+        return Ok(None);
     }
-    Ok(Headers(fields))
+    let Some(endpoint) = of_file().or_else(|| variables.endpoint(signal, &path)) else {
+        return Ok(None);
+    };
+    if !variables.push(signal) {
+        return Ok(None);
+    }
+    let headers = match (&own.headers_file, &common.headers_file) {
+        (Some(path), _) => Headers::of_file(headers_key(signal), path.clone())?,
+        (None, Some(path)) => Headers::of_file("host.otlp.headers_file", path.clone())?,
+        (None, None) => variables.headers(signal).unwrap_or_default(),
+    };
+    let ca_file = own.ca_file.as_ref().or(common.ca_file.as_ref());
+    let timeout = own.timeout.or(common.timeout).or_else(|| variables.timeout(signal));
+    let compression = own.compression.or(common.compression);
+    let compression = compression.or_else(|| variables.compression(signal));
+    Ok(Some(ExporterSettings {
+        endpoint,
+        headers,
+        ca_file: ca_file.cloned().or_else(|| variables.ca_file(signal)),
+        timeout: timeout.unwrap_or(Duration::from_secs(10)),
+        compression: compression.unwrap_or(Compression::None),
+    }))
+}
+
+fn headers_key(signal: OtlpSignal) -> &'static str {
+    match signal {
+        OtlpSignal::Metrics => "host.otlp.metrics.headers_file",
+        OtlpSignal::Traces => "host.otlp.traces.headers_file",
+        OtlpSignal::Logs => "host.otlp.logs.headers_file",
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
 
     fn of(section: &OtlpSection, variables: &[(&str, &str)]) -> Option<OtlpSettings> {
         let variable = |name: &str| {
@@ -292,39 +143,50 @@ mod tests {
         settings(section, variable).unwrap()
     }
 
-    fn endpoint(settings: Option<OtlpSettings>) -> Option<String> {
-        Some(settings?.metrics?.uri().to_string())
+    fn url(of: &Option<ExporterSettings>) -> Option<String> {
+        Some(of.as_ref()?.endpoint.uri().to_string())
     }
 
     #[test]
     fn nothing_is_pushed_without_an_endpoint_or_if_a_variable_says_so() {
         let none = OtlpSection::default();
         assert!(of(&none, &[]).is_none());
-        let base = (ENDPOINT, "http://c:4318");
-        assert_eq!(endpoint(of(&none, &[base])).unwrap(), "http://c:4318/v1/metrics");
+        assert!(of(&none, &[(ENDPOINT.0, "")]).is_none(), "an empty variable counts as missing");
+        let all = of(&none, &[ENDPOINT]).unwrap();
+        let urls = [&all.metrics, &all.traces, &all.logs].map(|it| url(it).unwrap());
+        let expected = ["metrics", "traces", "logs"].map(|it| format!("http://c:4318/v1/{it}"));
+        assert_eq!(urls, expected);
         for off in [("OTEL_SDK_DISABLED", "true"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")] {
-            assert!(of(&none, &[base, off]).is_none(), "{off:?}");
+            assert!(of(&none, &[ENDPOINT, off]).is_none(), "{off:?}");
         }
-        let without_metrics = of(&none, &[base, ("OTEL_METRICS_EXPORTER", "none")]).unwrap();
-        assert_eq!(without_metrics.metrics, None);
-        let traces = without_metrics.traces.unwrap();
-        assert_eq!(traces.uri().to_string(), "http://c:4318/v1/traces");
+        for off in [("OTEL_LOGS_EXPORTER", "none"), ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "grpc")] {
+            let others = of(&none, &[ENDPOINT, off]).unwrap();
+            assert!(others.logs.is_none() && others.metrics.is_some(), "{off:?}");
+        }
     }
 
     #[test]
     fn the_file_takes_precedence_and_the_endpoint_of_a_signal_is_complete() {
-        let own = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "https://m.example/in");
-        let base = (ENDPOINT, "http://c:4318");
+        let own = ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "https://l.example/in");
         let mut section = OtlpSection::default();
-        assert_eq!(endpoint(of(&section, &[own, base])).unwrap(), "https://m.example/in");
-        section.endpoint = OtlpEndpoint::parse("http://file:1");
-        assert_eq!(endpoint(of(&section, &[own, base])).unwrap(), "http://file:1/v1/metrics");
+        let of_variables = of(&section, &[own, ENDPOINT]).unwrap();
+        assert_eq!(url(&of_variables.logs).unwrap(), "https://l.example/in");
+        assert_eq!(url(&of_variables.traces).unwrap(), "http://c:4318/v1/traces");
+        section.common.endpoint = OtlpEndpoint::parse("http://file:1");
+        let of_file = of(&section, &[own, ENDPOINT]).unwrap();
+        assert_eq!(url(&of_file.logs).unwrap(), "http://file:1/v1/logs");
+        section.logs.endpoint = OtlpEndpoint::parse("http://logs:1/in");
+        section.signals = Some(BTreeSet::from([OtlpSignal::Logs, OtlpSignal::Traces]));
+        let of_table = of(&section, &[own, ENDPOINT]).unwrap();
+        assert_eq!(url(&of_table.logs).unwrap(), "http://logs:1/in");
+        assert_eq!(url(&of_table.traces).unwrap(), "http://file:1/v1/traces");
+        assert!(of_table.metrics.is_none());
     }
 
     #[test]
     fn the_variables_of_the_specification_apply_and_invalid_ones_do_not() {
         let variables = [
-            (ENDPOINT, "http://c:4318"),
+            ENDPOINT,
             ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=a%20b, x = 1"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "1500"),
             ("OTEL_METRIC_EXPORT_INTERVAL", "soon"),
@@ -335,37 +197,80 @@ mod tests {
             ("OTEL_SERVICE_NAME", "press"),
         ];
         let found = of(&OtlpSection::default(), &variables).unwrap();
-        assert_eq!(found.exporter.headers.0.len(), 2);
-        assert_eq!(found.exporter.headers.0[0].1, "a b");
-        assert_eq!(found.exporter.timeout, Duration::from_millis(1500));
+        let metrics = found.metrics.as_ref().unwrap();
+        assert_eq!(metrics.headers.0.len(), 2);
+        assert_eq!(metrics.headers.0[0].1, "a b");
+        assert_eq!(metrics.timeout, Duration::from_millis(1500));
         let ratio = "parentbased_traceidratio".parse::<Sampler>().unwrap().with_ratio(0.25);
         assert_eq!(found.sampler, ratio);
         assert_eq!(found.interval, Duration::from_secs(60));
-        assert_eq!(found.exporter.compression, Compression::Gzip);
+        assert_eq!(metrics.compression, Compression::Gzip);
         let expected = [("site", "Bern"), ("service.name", "press")];
         assert_eq!(found.resource, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
         assert!(!format!("{found:?}").contains("a b"), "the secret is not shown");
     }
 
     #[test]
-    fn header_fields_are_read_from_a_file_that_others_cannot_read() {
+    fn each_signal_has_variables_of_its_own() {
+        for (signal, of_signal) in [
+            ("METRICS", (|it: OtlpSettings| it.metrics) as fn(_) -> _),
+            ("TRACES", |it| it.traces),
+            ("LOGS", |it| it.logs),
+        ] {
+            let own = |name: &str| format!("OTEL_EXPORTER_OTLP_{signal}_{name}");
+            let [headers, timeout, compression, certificate] =
+                ["HEADERS", "TIMEOUT", "COMPRESSION", "CERTIFICATE"].map(own);
+            let common = [
+                ENDPOINT,
+                ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=common"),
+                ("OTEL_EXPORTER_OTLP_TIMEOUT", "1500"),
+                ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+                ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/common.pem"),
+            ];
+            let own = [
+                (&*headers, "api-key=own"),
+                (&timeout, "2500"),
+                (&compression, "none"),
+                (&certificate, "/own.pem"),
+            ];
+            let section = OtlpSection::default();
+            let found = of_signal(of(&section, &[&common[..], &own].concat()).unwrap()).unwrap();
+            assert_eq!(found.headers.0.len(), 1);
+            assert_eq!(found.headers.0[0].1, "own");
+            assert_eq!(found.timeout, Duration::from_millis(2500));
+            assert_eq!(found.compression, Compression::None);
+            assert_eq!(found.ca_file.unwrap().to_str(), Some("/own.pem"));
+
+            let invalid = [(&*headers, "no field"), (&timeout, "0"), (&compression, "zstd")];
+            let found =
+                of_signal(of(&section, &[&common[..], &invalid].concat()).unwrap()).unwrap();
+            assert_eq!(found.headers.0[0].1, "common");
+            assert_eq!(found.timeout, Duration::from_millis(1500));
+            assert_eq!(found.compression, Compression::Gzip);
+        }
+    }
+
+    #[test]
+    fn a_signal_has_header_fields_of_its_own_in_the_file() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("headers");
-        let section = OtlpSection {
-            endpoint: OtlpEndpoint::parse("http://c:4318"),
-            headers_file: Some(path.clone()),
-            ..OtlpSection::default()
+        let write = |name: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, format!("api-key: {name}\n")).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            Some(path)
         };
-        let write = |text: &str, mode| {
-            fs::write(&path, text).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            settings(&section, |_| None)
-        };
-        let found = write("# a comment\napi-key: secret:1\n", 0o600).unwrap().unwrap();
-        assert_eq!(found.exporter.headers.0[0].1, "secret:1");
-        let error = write("api-key: secret", 0o644).unwrap_err();
-        assert!(error.to_string().ends_with("has mode 644, so others can read or change it"));
-        let error = write("\nsecret", 0o600).unwrap_err().to_string();
-        assert!(error.contains("line 2") && !error.contains("secret"), "{error}");
+        let mut section = OtlpSection::default();
+        section.common.endpoint = OtlpEndpoint::parse("http://c:4318");
+        section.common.headers_file = write("common");
+        section.logs.headers_file = write("own");
+        let found = of(&section, &[]).unwrap();
+        let value = |of: Option<ExporterSettings>| of.unwrap().headers.0[0].1.clone();
+        assert_eq!(
+            (value(found.traces), value(found.logs)),
+            ("common".parse().unwrap(), "own".parse().unwrap())
+        );
+        section.logs.headers_file = Some(folder.path().join("none"));
+        let error = settings(&section, |_| None).unwrap_err().to_string();
+        assert!(error.starts_with("`host.otlp.logs.headers_file`: "), "{error}");
     }
 }

@@ -3,7 +3,7 @@
 use super::messages::traces::{
     ExportTraceRequest, ResourceSpans, STATUS_ERROR, ScopeSpans, SpanMessage, Status,
 };
-use super::messages::{AnyValue, InstrumentationScope, KeyValue, Resource, Value};
+use super::messages::{InstrumentationScope, KeyValue, Resource, Value};
 use super::points::nanoseconds;
 use crate::trace::{EndedSpan, SpanKind, SpanValue};
 
@@ -47,5 +47,5 @@ fn attribute(key: &str, value: SpanValue) -> KeyValue {
         SpanValue::Text(text) => Value::Text(text),
         SpanValue::Whole(number) => Value::Whole(number),
     };
-    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }) }
+    KeyValue::new(key, value)
 }

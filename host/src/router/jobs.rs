@@ -11,7 +11,7 @@ use tracing::warn;
 use super::spans::end_call_span;
 use super::{Router, ended};
 use crate::lent::jobs::{CloudMessage, JobCall, JobEnd, JobKind, MESSAGE_JOB, Runner};
-use crate::trace::Span;
+use crate::trace::{Span, within};
 
 impl Runner for Router {
     fn can_run_jobs(&self, plugin: &str) -> bool {
@@ -31,7 +31,7 @@ impl Runner for Router {
             let stopped = self.stopped();
             let span = self.begin_job_span(job.name, job.traceparent);
             let end = tokio::select! {
-                end = self.job(job, span.as_ref()) => end,
+                end = within(span.as_ref(), self.job(job, span.as_ref())) => end,
                 () = stopped.cancelled() => JobEnd::Stopped,
             };
             // A job that the plugin does not accept now has not run.
@@ -119,10 +119,10 @@ impl Router {
         let plugin = &begun.version.loaded.plugin;
         let outcome = if let Some(CloudMessage { body, properties }) = message {
             call.payload = "null";
-            plugin.receive_message(call, &body, &properties).await
+            within(span.as_deref(), plugin.receive_message(call, &body, &properties)).await
         } else {
             let recorded = self.record(slot, &begun, &mut call, true).await;
-            let outcome = plugin.run_job(call).await;
+            let outcome = within(span.as_deref(), plugin.run_job(call)).await;
             if let Some(recorded) = recorded {
                 recorded.end_job(&outcome);
             }

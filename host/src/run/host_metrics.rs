@@ -1,4 +1,4 @@
-//! The metrics of a host, from the parts of its device, and the push of them and of spans.
+//! The metrics of a host, from the parts of its device, and the push of them, of spans and of logs.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::RunError;
 use crate::config::Config;
 use crate::metrics::{HostMetrics, MetricSources};
-use crate::otlp::{self, Push};
+use crate::otlp::{self, Lines, Push};
 use crate::plugins::Loader;
 use crate::supervision::Supervisor;
 
@@ -38,11 +38,12 @@ pub(super) fn of(
 }
 
 /// Returns the push that the configuration and the environment demand, if there is one.
-pub(super) async fn push(config: &Config) -> Result<Option<Push>, RunError> {
+/// `lines` are those that the host has logged before.
+pub(super) async fn push(config: &Config, lines: Lines) -> Result<Option<Push>, RunError> {
     let section = config.host.otlp.clone();
     let reading = spawn_blocking(move || otlp::settings(&section, |name| std::env::var(name).ok()));
     let settings = reading.await.expect("reading does not panic and is not cancelled")?;
-    Ok(settings.map(Push::new))
+    Ok(settings.map(|settings| Push::new(settings, lines)))
 }
 
 /// A running push. Dropping it ends the push.

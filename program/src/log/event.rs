@@ -10,14 +10,19 @@ use tracing::field::{Field, Visit};
 const OBJECT: &str = "fields";
 
 /// The message and the fields of an event, in the order of the event.
-#[derive(Debug, Default)]
-pub(super) struct EventFields {
-    pub(super) message: String,
-    pub(super) fields: Vec<(&'static str, Value)>,
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct EventFields {
+    /// The message.
+    pub message: String,
+    /// The fields. Numbers and Booleans are as such, and the keys and values that a plugin has
+    /// logged are an object.
+    pub fields: Vec<(&'static str, Value)>,
 }
 
 impl EventFields {
-    pub(super) fn of(event: &Event<'_>) -> EventFields {
+    /// Returns the message and the fields of an event.
+    #[must_use]
+    pub fn of(event: &Event<'_>) -> EventFields {
         let mut fields = EventFields::default();
         event.record(&mut fields);
         fields

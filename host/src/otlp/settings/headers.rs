@@ -1,0 +1,129 @@
+//! Header fields of requests to a receiver, which are secrets.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use http::{HeaderName, HeaderValue};
+
+use crate::secret_file::{self, SecretFileError};
+
+/// Header fields of each request.
+#[derive(Clone, Default)]
+pub(in crate::otlp) struct Headers(pub(in crate::otlp) Vec<(HeaderName, HeaderValue)>);
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} header fields", self.0.len())
+    }
+}
+
+/// Unusable file of header fields. `key` is the key of `host.toml` that names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum OtlpError {
+    /// File that cannot be read.
+    #[error("`{key}`: {}", .path.display())]
+    Read {
+        /// Key that names the file.
+        key: &'static str,
+        /// Path of the file.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// File that others can read or change.
+    #[error("`{key}`: {} has mode {mode:o}, so others can read or change it", .path.display())]
+    Mode {
+        /// Key that names the file.
+        key: &'static str,
+        /// Path of the file.
+        path: PathBuf,
+        /// Permission bits of the file.
+        mode: u32,
+    },
+    /// Line that is no header field.
+    #[error("`{key}`: line {line} of {} is no header field", .path.display())]
+    Line {
+        /// Key that names the file.
+        key: &'static str,
+        /// Path of the file.
+        path: PathBuf,
+        /// Number of the line, from 1.
+        line: usize,
+    },
+}
+
+impl OtlpError {
+    /// Returns a hint on how to fix the error.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            OtlpError::Read { .. } => "make the file readable for the host, or remove the key",
+            OtlpError::Mode { .. } => "run `chmod 600` on the file",
+            OtlpError::Line { .. } => "write one field per line, such as `api-key: SECRET`",
+        }
+    }
+}
+
+impl Headers {
+    /// Reads the header fields of a file. Empty lines and lines that begin with `#` are ignored.
+    pub(super) fn of_file(key: &'static str, path: PathBuf) -> Result<Headers, OtlpError> {
+        let content = match secret_file::read(&path) {
+            Ok(content) => content,
+            Err(SecretFileError::Read(source)) => {
+                return Err(OtlpError::Read { key, path, source });
+            }
+            Err(SecretFileError::Mode(mode)) => return Err(OtlpError::Mode { key, path, mode }),
+        };
+        let text = String::from_utf8_lossy(&content);
+        let mut fields = Vec::new();
+        for (index, line) in text.lines().enumerate() {
+            if line.trim().is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let parsed = line.split_once(':').and_then(|(name, value)| field(name, value));
+            let Some(parsed) = parsed else {
+                return Err(OtlpError::Line { key, path, line: index + 1 });
+            };
+            fields.push(parsed);
+        }
+        Ok(Headers(fields))
+    }
+
+    /// Creates the header fields of names and values. Returns `None` if one of them is invalid.
+    pub(super) fn of_pairs(pairs: &[(String, String)]) -> Option<Headers> {
+        pairs.iter().map(|(name, value)| field(name, value)).collect::<Option<_>>().map(Headers)
+    }
+}
+
+fn field(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
+    let mut value = HeaderValue::from_str(value.trim()).ok()?;
+    value.set_sensitive(true);
+    Some((name.trim().parse().ok()?, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn header_fields_are_read_from_a_file_that_others_cannot_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("headers");
+        let write = |text: &str, mode| {
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            Headers::of_file("host.otlp.headers_file", path.clone())
+        };
+        let found = write("# a comment\napi-key: secret:1\n", 0o600).unwrap();
+        assert_eq!(found.0[0].1, "secret:1");
+        assert!(!format!("{found:?}").contains("secret"), "the secret is not shown");
+        let error = write("api-key: secret", 0o644).unwrap_err();
+        assert!(error.to_string().ends_with("has mode 644, so others can read or change it"));
+        let error = write("\nsecret", 0o600).unwrap_err().to_string();
+        assert!(error.contains("line 2") && !error.contains("secret"), "{error}");
+    }
+}
