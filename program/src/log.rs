@@ -1,4 +1,5 @@
-//! Logging of `tracing` events to standard error, from a dedicated thread.
+//! Logging of `tracing` events to standard error, from a dedicated thread. If standard error is
+//! connected to systemd's journal, the events become entries of the journal with their fields.
 //!
 //! If standard error is not read (a hanging journal, a full pipe, Ctrl-S), only the log
 //! stops. Events go into a bounded queue. Lines that do not fit are dropped and counted,
@@ -16,6 +17,7 @@ use tracing::Subscriber;
 use tracing::subscriber::with_default;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -23,9 +25,10 @@ pub use event::EventFields;
 pub use filter::{LogFilter, LogFilterError};
 use format::{JsonFormat, ShortFormat};
 pub use forward::{Forwarding, LogForwarder, LogReceiver, forward_log};
+use journal::{JournalLayer, JournalWriter, entry_of_text, has_journal};
 use line::LineFormat;
-use queue::LineQueue;
 pub use queue::lost_lines;
+use queue::{LineQueue, PIPE_BYTES};
 
 use crate::output::has_colours;
 
@@ -33,6 +36,7 @@ mod event;
 mod filter;
 mod format;
 mod forward;
+mod journal;
 mod line;
 mod queue;
 
@@ -45,15 +49,20 @@ thread_local! {
 /// second.
 #[derive(Debug)]
 #[must_use = "the last lines are written when it is dropped"]
-pub struct Log(Arc<LineQueue>);
+pub struct Log(LogWriter);
 
 /// A writer to standard error that shares the queue of the log. A write does not block.
 #[derive(Debug, Clone)]
-pub struct LogWriter(Arc<LineQueue>);
+pub struct LogWriter {
+    queue: Arc<LineQueue>,
+    /// `true` if the lines are entries of the journal.
+    has_journal: bool,
+}
 
 /// Starts logging to standard error, as text or as JSON lines. Panics are logged as well.
 ///
-/// Text has short lines if standard error is a terminal. [`has_colours`] decides about
+/// Instead of text, systemd's journal gets entries with the fields of the events, if standard
+/// error is connected to it. Text has short lines if standard error is a terminal. [`has_colours`] decides about
 /// colours.
 ///
 /// `targets` are the first segments of the targets of all events of the program: the names
@@ -67,16 +76,18 @@ pub struct LogWriter(Arc<LineQueue>);
 ///
 /// Panics if the process has already set a global `tracing` subscriber.
 pub fn log(filter: &LogFilter, json: bool, targets: &[&str]) -> anyhow::Result<Log> {
-    let queue = Arc::new(LineQueue::default());
-    let of_writer = Arc::clone(&queue);
+    let has_journal = !json && has_journal();
+    let writer = LogWriter { queue: Arc::default(), has_journal };
+    let of_thread = writer.clone();
     let writing = move || {
         IS_WRITER.set(true);
-        of_writer.write(&mut stderr(), |lost| {
+        let max_bytes = if has_journal { 0 } else { PIPE_BYTES };
+        of_thread.queue.write(&mut *of_thread.destination(), max_bytes, |lost| {
             tracing::warn!(lost, "{lost} lines of log lost: standard error was not read");
         });
     };
     thread::Builder::new().name("log".into()).spawn(writing).context("cannot start the log")?;
-    let log = Log(queue);
+    let log = Log(writer);
     let builder = || {
         let writer = log.writer();
         tracing_subscriber::fmt().with_writer(move || writer.clone())
@@ -85,7 +96,11 @@ pub fn log(filter: &LogFilter, json: bool, targets: &[&str]) -> anyhow::Result<L
     let warnings = || builder().with_max_level(LevelFilter::WARN);
     let warn = || warn_about(filter, targets);
     let has_colours = has_colours(&stderr());
-    if json {
+    if has_journal {
+        let layer = || JournalLayer(log.writer());
+        with_default(registry().with(LevelFilter::WARN).with(layer()), warn);
+        install(registry().with(filter.env_filter()).with(layer()));
+    } else if json {
         with_default(warnings().event_format(JsonFormat).finish(), warn);
         install(builder().with_env_filter(filter.env_filter()).event_format(JsonFormat).finish());
     } else if stderr().is_terminal() {
@@ -138,22 +153,39 @@ impl Log {
     /// Returns a writer for other lines to standard error.
     #[must_use]
     pub fn writer(&self) -> LogWriter {
-        LogWriter(Arc::clone(&self.0))
+        self.0.clone()
     }
 }
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.0.flush();
+        self.0.queue.flush();
+    }
+}
+
+impl LogWriter {
+    /// Writes a line, or an entry of the journal. Drops and counts it if the queue is full.
+    fn write_line(&self, line: &[u8]) {
+        if IS_WRITER.get() {
+            // If standard error is closed, the error cannot be reported.
+            drop(self.destination().write_all(line));
+        } else {
+            self.queue.push(line);
+        }
+    }
+
+    fn destination(&self) -> Box<dyn Write> {
+        if self.has_journal { Box::new(JournalWriter::new()) } else { Box::new(stderr()) }
     }
 }
 
 impl Write for LogWriter {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        if IS_WRITER.get() {
-            return stderr().write(text);
+        if self.has_journal {
+            self.write_line(&entry_of_text(&String::from_utf8_lossy(text)));
+        } else {
+            self.write_line(text);
         }
-        self.0.push(text);
         Ok(text.len())
     }
 

@@ -12,7 +12,7 @@ use tracing_subscriber::registry::LookupSpan;
 use super::event::{EventFields, write_short};
 
 /// Target of the log lines of plugins.
-const PLUGIN: &str = "plugin";
+pub(super) const PLUGIN: &str = "plugin";
 
 /// Lines for a terminal: the time, the level, the message and the fields, without the module.
 /// Lines of plugins have the prefix `plugin:`.

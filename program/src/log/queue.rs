@@ -12,9 +12,9 @@ use parking_lot::{Condvar, Mutex};
 const MAX_LINES: usize = 4096;
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// Maximum number of bytes in one write, unless a single line is longer. A pipe does not mix
-/// a write of this size with the output of another process (pipe(7), `PIPE_BUF`).
-const WRITE_BYTES: usize = 4096;
+/// Maximum number of bytes in one write to a pipe, unless a single line is longer. A pipe does not
+/// mix a write of this size with the output of another process (pipe(7), `PIPE_BUF`).
+pub(super) const PIPE_BYTES: usize = 4096;
 
 /// Maximum capacity of a buffer that is kept for the next lines.
 const KEPT_BYTES: usize = 64 * 1024;
@@ -85,13 +85,13 @@ impl LineQueue {
         self.filled.notify_one();
     }
 
-    /// Writes lines forever. Calls `report_lost` with the number of dropped lines before
-    /// the line that follows them.
-    pub(super) fn write(&self, to: &mut impl Write, report_lost: impl Fn(u64)) {
+    /// Writes lines forever, several at once if they fit into `max_bytes`. Calls `report_lost`
+    /// with the number of dropped lines before the line that follows them.
+    pub(super) fn write(&self, to: &mut dyn Write, max_bytes: usize, report_lost: impl Fn(u64)) {
         let mut lines = Lines::default();
         loop {
             self.next(&mut lines);
-            lines.write(to, &report_lost);
+            lines.write(to, max_bytes, &report_lost);
         }
     }
 
@@ -136,13 +136,13 @@ impl Lines {
         self.each.push_back(Line { lost_before, bytes: text.len() });
     }
 
-    /// Writes all lines, several at once where possible, and removes them.
-    fn write(&mut self, to: &mut impl Write, report_lost: &impl Fn(u64)) {
+    /// Writes all lines, several at once if they fit into `max_bytes`, and removes them.
+    fn write(&mut self, to: &mut dyn Write, max_bytes: usize, report_lost: &impl Fn(u64)) {
         let (mut written, mut end) = (0, 0);
         // If standard error is closed, the error cannot be reported.
         let mut write = |text: &[u8]| drop(to.write_all(text));
         for Line { lost_before, bytes } in self.each.drain(..) {
-            let is_full = end + bytes - written > WRITE_BYTES;
+            let is_full = end + bytes - written > max_bytes;
             if (is_full || lost_before > 0) && written < end {
                 write(&self.text[written..end]);
                 written = end;
@@ -195,7 +195,7 @@ mod tests {
         let (sender, receiver) = mpsc::sync_channel(0);
         let (of_writer, notices) = (Arc::clone(&queue), sender.clone());
         thread::spawn(move || {
-            of_writer.write(&mut Pipe(sender), |lost| {
+            of_writer.write(&mut Pipe(sender), PIPE_BYTES, |lost| {
                 // The receiver is dropped at the end of the test.
                 let _ = notices.send(format!("{lost} lost"));
             });
@@ -242,11 +242,11 @@ mod tests {
         let (mut lines, mut written, lost) = (Lines::default(), Vec::new(), Cell::new(0));
         queue.next(&mut lines);
         queue.push(b"after");
-        lines.write(&mut written, &|count| lost.set(count));
+        lines.write(&mut written, PIPE_BYTES, &|count| lost.set(count));
         assert_eq!((lost.get(), written.len()), (3, MAX_LINES));
 
         queue.next(&mut lines);
-        lines.write(&mut written, &|_| unreachable!());
+        lines.write(&mut written, PIPE_BYTES, &|_| unreachable!());
         assert!(written.ends_with(b"xafter"));
     }
 
@@ -268,10 +268,15 @@ mod tests {
 
         let line = |bytes: usize| [vec![b'x'; bytes - 1], b"\n".to_vec()].concat();
         let (mut lines, mut writes) = (Lines::default(), Writes(Vec::new()));
-        for bytes in [1000, 1000, 1000, 1000, 97, WRITE_BYTES + 1, 1, 1] {
+        for bytes in [1000, 1000, 1000, 1000, 97, PIPE_BYTES + 1, 1, 1] {
             lines.push(0, &line(bytes));
         }
-        lines.write(&mut writes, &|_| unreachable!());
-        assert_eq!(writes.0, [4000, 97, WRITE_BYTES + 1, 2]);
+        lines.write(&mut writes, PIPE_BYTES, &|_| unreachable!());
+        assert_eq!(writes.0, [4000, 97, PIPE_BYTES + 1, 2]);
+
+        writes.0.clear();
+        (0..2).for_each(|_| lines.push(0, &line(7)));
+        lines.write(&mut writes, 0, &|_| unreachable!());
+        assert_eq!(writes.0, [7, 7], "each line is a write of its own");
     }
 }
