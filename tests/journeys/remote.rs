@@ -1,5 +1,9 @@
 //! The reserved direct methods of a host.
 
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use program::{EventFields, forward_log};
 use rig::{Rig, config, set};
 use serde_json::{Value, json};
 
@@ -10,6 +14,17 @@ const ALL: [&str; 9] =
 async fn a_reserved_method_without_a_grant_is_refused_and_reaches_no_plugin() {
     // The plugin answers every method with its payload.
     let granted = set("host.remote.methods", vec!["status"]);
+    let refused = Arc::new(Mutex::new(Vec::new()));
+    let _forwarding = {
+        let refused = Arc::clone(&refused);
+        forward_log(Arc::new(move |event| {
+            let EventFields { message, fields } = EventFields::of(event);
+            // Hosts of other tests log as well.
+            if fields.contains(&("method", json!("format-disk"))) {
+                refused.lock().push((message, fields));
+            }
+        }))
+    };
     let rig = Rig::new().plugin("reply.wat", ()).host(granted).start().await;
     let call = |name: &'static str, payload: Value| rig.service.call(name, payload);
 
@@ -24,6 +39,10 @@ async fn a_reserved_method_without_a_grant_is_refused_and_reaches_no_plugin() {
     }
     let unknown = call("behaviour.format-disk", json!(null)).await.unwrap();
     assert_eq!((unknown.status, &unknown.payload["error"]), (404, &json!("unknown-method")));
+    let lines = refused.lock().clone();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0].0, "operator's request through the hub refused");
+    assert!(lines[0].1.contains(&("error", json!("unknown-method"))), "{lines:?}");
     let invalid = call("behaviour.status", json!({ "pluign": "reply" })).await.unwrap();
     assert_eq!((invalid.status, &invalid.payload["error"]), (400, &json!("invalid-payload")));
 }
@@ -77,6 +96,14 @@ async fn logs_fit_into_an_answer_and_a_bundle_has_no_secrets() {
     let lines = logs.payload["lines"].as_array().unwrap();
     assert_eq!((logs.status, lines.len(), &logs.payload["left_out"]), (200, 2, &json!(0)));
     assert_eq!(lines[0]["message"], r"one\ntwo\u{1b}[31m");
+    let after = async |cursor: &Value| {
+        let payload = json!({ "plugin": "talks", "after": cursor });
+        rig.service.call("behaviour.logs", payload).await.unwrap().payload
+    };
+    let none = after(&logs.payload["cursor"]).await;
+    assert_eq!(none["lines"], json!([]));
+    rig.service.call("once", json!(null)).await.unwrap();
+    assert_eq!(after(&none["cursor"]).await["lines"].as_array().unwrap().len(), 1);
 
     let bundle = rig.service.call("behaviour.bundle", json!(null)).await.unwrap();
     assert_eq!(bundle.status, 200);
@@ -84,7 +111,7 @@ async fn logs_fit_into_an_answer_and_a_bundle_has_no_secrets() {
     assert_eq!(bundle["configuration"]["plugins"]["talks"]["methods"], json!(["*"]));
     assert!(bundle["configuration"]["plugins"]["talks"]["config"]["api_key"].is_string());
     assert_eq!(bundle["status"]["connected"], true);
-    assert_eq!(bundle["log"]["talks"].as_array().unwrap().len(), 3);
+    assert_eq!(bundle["log"]["talks"].as_array().unwrap().len(), 4);
     let text = bundle.to_string();
     let key = rig.device.to_text_with_key();
     let (_, key) = key.split_once("SharedAccessKey=").unwrap();

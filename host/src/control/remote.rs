@@ -12,10 +12,11 @@ use protocol::remote_method::{RESERVED_PREFIX, RemoteMethod};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::bundle;
 use super::{ControlAnswer, ControlHandles, ControlRequest};
+use crate::lent::log::LinesAfter;
 use crate::router::ReservedMethods;
 
 /// Maximum size of an answer in bytes, with room for what a hub adds.
@@ -42,6 +43,8 @@ pub(crate) struct Remote {
 struct RemotePayload {
     plugin: Option<String>,
     lines: Option<u32>,
+    /// Cursor of the earlier answer, after which the lines begin.
+    after: Option<String>,
     /// Start of the names of the metrics.
     name: Option<String>,
 }
@@ -85,7 +88,8 @@ impl Remote {
             RemoteMethod::Enable => ControlRequest::Enable { plugin: plugin()? },
             RemoteMethod::Rollback => ControlRequest::Rollback { plugin: plugin()? },
             RemoteMethod::Logs => {
-                return self.logs(&plugin()?, payload.lines.unwrap_or(LOG_LINES));
+                let count = payload.lines.unwrap_or(LOG_LINES);
+                return self.logs(&plugin()?, payload.after.as_deref(), count);
             }
             RemoteMethod::Bundle => {
                 let bundle = bundle::collect(&self.handles, self.configuration.clone()).await;
@@ -101,12 +105,14 @@ impl Remote {
         }
     }
 
-    /// Returns the last lines of a plugin, without the oldest ones that do not fit.
-    fn logs(&self, plugin: &str, count: u32) -> Result<Value, Refusal> {
+    /// Returns the last lines of a plugin, or those after a cursor, without the oldest ones that do
+    /// not fit.
+    fn logs(&self, plugin: &str, after: Option<&str>, count: u32) -> Result<Value, Refusal> {
         if self.handles.router.table().slot(plugin).is_none() {
             return Err(unknown_plugin(&ControlAnswer::UnknownPlugin(plugin.to_owned())));
         }
-        let (lines, _) = self.handles.log.follow(plugin, count as usize);
+        let LinesAfter { lines, missed, cursor } =
+            self.handles.log.after(plugin, after, count as usize);
         let mut left = MAX_ANSWER_BYTES - 1024;
         let lines: Vec<_> = lines.iter().map(|line| json!(**line)).collect();
         let fitting = lines.iter().rev().take_while(|line| {
@@ -115,8 +121,8 @@ impl Remote {
             left = left.saturating_sub(bytes);
             fits
         });
-        let left_out = lines.len() - fitting.count();
-        Ok(json!({ "lines": &lines[left_out..], "left_out": left_out }))
+        let cut = lines.len() - fitting.count();
+        Ok(json!({ "lines": &lines[cut..], "left_out": cut as u64 + missed, "cursor": cursor }))
     }
 }
 
@@ -130,7 +136,14 @@ impl ReservedMethods for Remote {
             });
             match outcome {
                 Ok(body) => {
-                    info!(method = name, "operator's request through the hub carried out");
+                    let carried_out = "operator's request through the hub carried out";
+                    // A follower of the log asks every few seconds.
+                    match RemotePayload::parse(payload) {
+                        Ok(RemotePayload { after: Some(_), .. }) => {
+                            debug!(method = name, "{carried_out}");
+                        }
+                        _ => info!(method = name, "{carried_out}"),
+                    }
                     (200, body)
                 }
                 Err((status, error, message)) => {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 mod recent;
 
 pub use recent::LoggedLine;
-pub(crate) use recent::RecentLines;
+pub(crate) use recent::{LinesAfter, RecentLines};
 
 /// A sink that emits the lines of plugins as events with the target `plugin`.
 pub(crate) struct Log {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use behaviour_service::{Client, DeviceId, MethodRequest, ServiceError};
+use behaviour_service::{Client, DeviceId, MethodRequest, ServiceError, ServiceErrorKind};
 use clap::{Args, Subcommand};
 use program::{Progress, candidates, note, say};
 use protocol::remote_method::RemoteMethod;
@@ -18,6 +18,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   behaviour-service device status my-device
   behaviour-service device logs my-device fan --lines 20
+  behaviour-service device logs my-device fan --follow
   behaviour-service device rollback my-device fan
   behaviour-service device bundle my-device > bundle.json";
 
@@ -34,6 +35,12 @@ pub(crate) enum DeviceCommand {
         /// Number of lines
         #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
         lines: u32,
+        /// Print new lines as well, until Ctrl-C
+        #[arg(long, short)]
+        follow: bool,
+        /// Time between two requests for new lines
+        #[arg(long, default_value = "2s", value_parser = input::interval, value_name = "TIME")]
+        every: Duration,
     },
     /// Print the metrics of the host as OpenMetrics text
     Metrics {
@@ -82,8 +89,12 @@ pub(super) async fn run(
     let (method, target, payload) = match command {
         DeviceCommand::Status(target) => (RemoteMethod::Status, target, json!({})),
         DeviceCommand::Plugins(target) => (RemoteMethod::Plugins, target, json!({})),
-        DeviceCommand::Logs { target: PluginTarget { target, plugin }, lines } => {
-            (RemoteMethod::Logs, target, json!({ "plugin": plugin, "lines": lines }))
+        DeviceCommand::Logs { target: PluginTarget { target, plugin }, lines, follow, every } => {
+            let payload = json!({ "plugin": plugin, "lines": lines });
+            if follow {
+                return follow_log(client, &target, payload, every, show).await;
+            }
+            (RemoteMethod::Logs, target, payload)
         }
         DeviceCommand::Metrics { target, name } => {
             (RemoteMethod::Metrics, target, json!({ "name": name }))
@@ -115,6 +126,50 @@ pub(super) async fn run(
         _ => say(json::escape(answer["done"].as_str().unwrap_or("done"))),
     }
     Ok(())
+}
+
+/// Prints the lines of a plugin, and new ones as they are found. A device that is not available
+/// after the first answer is asked again.
+async fn follow_log(
+    client: &Client,
+    target: &DeviceTarget,
+    mut payload: Value,
+    every: Duration,
+    show: OutputFormat,
+) -> Result<(), CommandError> {
+    let mut failed = false;
+    loop {
+        let answer = match ask(client, target, RemoteMethod::Logs, payload.clone()).await {
+            Err(error) if payload["after"].is_string() && may_pass(error.kind()) => {
+                if !std::mem::replace(&mut failed, true) {
+                    note(format_args!("asked again every {every:?}: {}", error.message()));
+                }
+                tokio::time::sleep(every).await;
+                continue;
+            }
+            answer => answer?,
+        };
+        failed = false;
+        if let Some(count) = answer["left_out"].as_u64().filter(|count| *count > 0) {
+            note(format_args!("{count} lines left out"));
+        }
+        items(&answer, "lines").for_each(|line| match show.as_json {
+            true => show::json(line),
+            false => say(log_line(line)),
+        });
+        let Some(cursor) = answer["cursor"].as_str() else {
+            let kind = FailureKind::default();
+            return Err(CommandError::new(kind, "this version of the host cannot follow its log"));
+        };
+        payload["after"] = cursor.into();
+        tokio::time::sleep(every).await;
+    }
+}
+
+/// Returns `true` for failures that a device in the field causes at times.
+fn may_pass(kind: FailureKind) -> bool {
+    use ServiceErrorKind::{Offline, TimedOut, Unreachable};
+    matches!(kind, FailureKind::Service(Offline | TimedOut | Unreachable))
 }
 
 impl PluginTarget {

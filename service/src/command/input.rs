@@ -32,6 +32,15 @@ pub(super) fn connect_timeout(text: &str) -> Result<Duration, String> {
     within(duration::parse_or_seconds(text), CONNECT_TIMEOUT_SECONDS)
 }
 
+/// Parses the time between two requests, which must not overload the hub.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    let every = duration::parse_or_seconds(text).map_err(|error| error.to_string())?;
+    match every < Duration::from_millis(100) {
+        true => Err("must be at least 100ms".to_owned()),
+        false => Ok(every),
+    }
+}
+
 /// Checks that a timeout is within the range of IoT Hub.
 fn within(
     time: Result<Duration, DurationError>,
@@ -69,5 +78,11 @@ mod tests {
         assert_eq!(connect_timeout("6m").unwrap_err(), "IoT Hub allows 0s to 300s");
         assert_eq!(response_timeout("5").unwrap(), Duration::from_secs(5));
         assert_eq!(connect_timeout("5m").unwrap(), Duration::from_secs(300));
+    }
+
+    #[test]
+    fn an_interval_that_would_overload_the_hub_is_refused() {
+        assert_eq!(interval("0s").unwrap_err(), "must be at least 100ms");
+        assert_eq!(interval("1").unwrap(), Duration::from_secs(1));
     }
 }

@@ -42,6 +42,8 @@ pub struct LoggedLine {
 
 /// The lines of all plugins of a host.
 pub(crate) struct RecentLines {
+    /// Start of the host, by which a cursor of an earlier run is recognised.
+    run: i64,
     plugins: Mutex<BTreeMap<String, PluginLines>>,
     added: broadcast::Sender<Arc<LoggedLine>>,
 }
@@ -51,11 +53,24 @@ pub(crate) struct RecentLines {
 struct PluginLines {
     lines: VecDeque<Arc<LoggedLine>>,
     bytes: usize,
+    /// Number of all lines, including those that are no longer kept.
+    added: u64,
+}
+
+/// Lines that follow a cursor.
+pub(crate) struct LinesAfter {
+    /// The lines, the oldest first.
+    pub(crate) lines: Vec<Arc<LoggedLine>>,
+    /// Number of lines after the cursor that are no longer kept.
+    pub(crate) missed: u64,
+    /// Cursor for the lines that follow these.
+    pub(crate) cursor: String,
 }
 
 impl Default for RecentLines {
     fn default() -> RecentLines {
-        RecentLines { plugins: Mutex::default(), added: broadcast::Sender::new(BACKLOG) }
+        let run = jiff::Timestamp::now().as_microsecond();
+        RecentLines { run, plugins: Mutex::default(), added: broadcast::Sender::new(BACKLOG) }
     }
 }
 
@@ -74,6 +89,7 @@ impl RecentLines {
         let mut plugins = self.plugins.lock();
         let kept = plugins.entry(line.plugin.clone()).or_default();
         kept.bytes += line.bytes();
+        kept.added += 1;
         kept.lines.push_back(Arc::clone(&line));
         while kept.lines.len() > MAX_LINES || kept.bytes > MAX_BYTES {
             let Some(oldest) = kept.lines.pop_front() else { break };
@@ -99,6 +115,29 @@ impl RecentLines {
             lines.iter().skip(skipped).cloned()
         });
         (lines.collect(), self.added.subscribe())
+    }
+
+    /// Returns the lines of a plugin that follow a cursor of [`LinesAfter`], or up to `count` last
+    /// ones without a cursor. After a restart of the host, all lines follow.
+    pub(crate) fn after(&self, plugin: &str, cursor: Option<&str>, count: usize) -> LinesAfter {
+        let plugins = self.plugins.lock();
+        let none = PluginLines::default();
+        let kept = plugins.get(plugin).unwrap_or(&none);
+        let seen = cursor.map(|cursor| {
+            let (run, seen) = cursor.split_once('-').unwrap_or_default();
+            let seen = seen.parse().ok().filter(|seen| *seen <= kept.added);
+            seen.filter(|_| run == self.run.to_string()).unwrap_or(0)
+        });
+        let first = kept.added - kept.lines.len() as u64;
+        let skipped = match seen {
+            Some(seen) => usize::try_from(seen.saturating_sub(first)).unwrap_or(usize::MAX),
+            None => kept.lines.len().saturating_sub(count),
+        };
+        LinesAfter {
+            lines: kept.lines.iter().skip(skipped).cloned().collect(),
+            missed: seen.map_or(0, |seen| first.saturating_sub(seen)),
+            cursor: format!("{}-{}", self.run, kept.added),
+        }
     }
 
     /// Returns the number of followers.
@@ -151,6 +190,28 @@ mod tests {
         assert_eq!(messages(&lines, "fan", usize::MAX).len(), MAX_LINES);
         assert_eq!(messages(&lines, "door", 9), ["open"]);
         assert_eq!(messages(&lines, "none", 9), [""; 0]);
+    }
+
+    #[test]
+    fn a_cursor_selects_the_lines_that_were_added_after_it() {
+        let lines = RecentLines::default();
+        let after = |cursor: Option<&str>| {
+            let LinesAfter { lines, missed, cursor } = lines.after("fan", cursor, 2);
+            (lines.iter().map(|line| line.message.clone()).collect::<Vec<_>>(), missed, cursor)
+        };
+        let (none, _, start) = after(None);
+        assert_eq!(none, [""; 0]);
+        ["one", "two", "three"].iter().for_each(|text| add(&lines, "fan", text));
+        assert_eq!(after(None).0, ["two", "three"]);
+        let (all, missed, cursor) = after(Some(&start));
+        assert_eq!((all.len(), missed), (3, 0));
+        assert_eq!(after(Some(&cursor)).0, [""; 0]);
+        add(&lines, "fan", &"x".repeat(MAX_BYTES - 2));
+        let (kept, missed, _) = after(Some(&start));
+        assert_eq!((kept.len(), missed), (1, 3));
+        for of_another_run in ["1-4", "4", "", "-", "x-y"] {
+            assert_eq!(after(Some(of_another_run)).0.len(), 1, "{of_another_run}");
+        }
     }
 
     #[test]
