@@ -106,9 +106,25 @@ fn answer<B>(request: &Request<B>, metrics: &MetricsText) -> Response<Full<Bytes
 
 #[cfg(test)]
 mod tests {
+    use parking_lot::Mutex;
+    use program::EventFields;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tracing::{Event, Level, Subscriber};
+    use tracing_subscriber::Layer;
+    use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
     use super::*;
+
+    /// Layer that keeps the warnings.
+    struct Kept(Arc<Mutex<Vec<String>>>);
+
+    impl<S: Subscriber> Layer<S> for Kept {
+        fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+            if *event.metadata().level() == Level::WARN {
+                self.0.lock().push(EventFields::of(event).message);
+            }
+        }
+    }
 
     /// Starts to serve a text, and returns the address.
     async fn serving(text: String) -> SocketAddr {
@@ -143,6 +159,9 @@ mod tests {
     /// time passes only while everybody waits.
     #[tokio::test(start_paused = true)]
     async fn clients_that_never_send_or_read_do_not_keep_others_out() {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let subscriber = tracing_subscriber::registry().with(Kept(Arc::clone(&lines)));
+        let _default = tracing::subscriber::set_default(subscriber);
         let address = serving("x".repeat(16 << 20)).await;
         let mut stalled = Vec::new();
         for number in 0..2 * MAX_CONNECTIONS {
@@ -158,5 +177,7 @@ mod tests {
             // The host has closed the connection, maybe with unread bytes.
             client.read_to_end(&mut Vec::new()).await.ok();
         }
+        let line = "client of the metrics disconnected: it did not read".to_owned();
+        assert_eq!(*lines.lock(), vec![line; 2 * MAX_CONNECTIONS], "one line for each of them");
     }
 }
