@@ -73,6 +73,10 @@ bench *sections="all":
 # Redraw the plots in docs/plots, which come from the section `devices`
 plots: (bench "devices")
 
+# Run a command for `aarch64` or `armv7`, with Debian's compilers and an emulator: `just cross armv7 cargo check -p behaviour-host`
+cross architecture +command:
+    bash .ci/cross {{ architecture }} {{ command }}
+
 # Fuzz one target for a minute: topics, connection_strings, sas, twins, rest, configs, frames, json, queries, bodies, packets, hosts, control, components, arguments, cache_files, bulk, faults, mqtt5, credentials
 fuzz target seconds="60":
     cargo fuzz run {{ target }} --sanitizer none -- -max_total_time={{ seconds }}
