@@ -89,6 +89,10 @@ fuzz-seed seed:
 packages:
     bash .ci/packages
 
+# Check the Debian packages in target/packages with lintian, in a Debian system below target/
+packages-lint:
+    bash .ci/packages-lint
+
 # Check a release without building it
 release-check version:
     bash .ci/release check {{ version }}

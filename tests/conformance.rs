@@ -2,7 +2,7 @@
 //! Node SDKs for services and of the Device Provisioning Service, and with Chromium and Prometheus.
 //! The receiver of OTLP decodes with OpenTelemetry's package for Python. The clients of MQTT 5 are
 //! paho-mqtt 2 and MQTT.js. They and the SDKs are installed from PyPI into a virtual environment,
-//! and from npm.
+//! and from npm. The Debian package runs under Debian's systemd.
 //!
 //! Each test starts a rig and one of the scripts in this folder, sends commands to the
 //! script and asserts the events that it returns. Without Python or Node, the tests are skipped with
@@ -22,6 +22,7 @@ mod node_provisioning;
 mod node_sdk;
 mod otlp;
 mod otlp_logs;
+mod packages;
 mod prometheus;
 mod provisioning;
 mod script;
