@@ -93,6 +93,10 @@ packages:
 packages-lint:
     bash .ci/packages-lint
 
+# Build the container images of host and hub in target/images, with their bills of materials and checksums
+images:
+    bash .ci/images
+
 # Check a release without building it
 release-check version:
     bash .ci/release check {{ version }}

@@ -2,7 +2,7 @@
 //! Node SDKs for services and of the Device Provisioning Service, and with Chromium and Prometheus.
 //! The receiver of OTLP decodes with OpenTelemetry's package for Python. The clients of MQTT 5 are
 //! paho-mqtt 2 and MQTT.js. They and the SDKs are installed from PyPI into a virtual environment,
-//! and from npm. The Debian package runs under Debian's systemd.
+//! and from npm. The Debian package and the container images run under Debian's systemd and runc.
 //!
 //! Each test starts a rig and one of the scripts in this folder, sends commands to the
 //! script and asserts the events that it returns. Without Python or Node, the tests are skipped with

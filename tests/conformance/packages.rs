@@ -1,9 +1,12 @@
-//! The Debian package, in a Debian system that systemd has booted.
+//! The Debian package and the container images, in a Debian system that systemd has booted and
+//! in containers without privileges.
 //!
-//! The test needs root, since it creates namespaces. mmdebstrap and systemd-nspawn are Debian's,
-//! unpacked below the target directory. The program is that of the debug build.
+//! The tests need root, since they create namespaces. mmdebstrap, systemd-nspawn, umoci and runc
+//! are Debian's, unpacked below the target directory. The programs are those of the debug build.
 
+mod container;
 mod deb;
+mod images;
 mod machine;
 
 use std::io::{self, Write as _};
@@ -15,7 +18,7 @@ use std::sync::OnceLock;
 use super::sdk::{exclusively, run};
 
 /// Debian's packages with the tools of these tests.
-const TOOLS: [&str; 3] = ["libsystemd-shared", "mmdebstrap", "systemd-container"];
+const TOOLS: [&str; 5] = ["libsystemd-shared", "mmdebstrap", "runc", "systemd-container", "umoci"];
 
 /// Returns `true` if this process is root. If not, prints that the test is skipped.
 fn is_root() -> bool {
