@@ -11,6 +11,7 @@ pub(crate) mod freed;
 pub(crate) mod inspect;
 pub(crate) mod pools;
 pub(crate) mod ready;
+mod wasmtime_settings;
 
 use crate::EngineError;
 use crate::budget::Budget;
@@ -20,10 +21,11 @@ use crate::compile::cache::Cache;
 use crate::compile::compiler::Compiler;
 use crate::error::one_line;
 use crate::ticker::{IDLE_TICKS, Ticker};
-use pools::{INSTANCE_BYTES, Pools};
+use pools::Pools;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use wasmtime_settings::INSTANCE_BYTES;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -189,6 +191,6 @@ mod tests {
         let instances = |memory_bytes| {
             usable_instances(&EngineSettings { memory_bytes, ..EngineSettings::default() })
         };
-        assert_eq!([0, 256 * MIB, 64 * 1024 * MIB].map(instances), [1, 204, 1024]);
+        assert_eq!([0, 256 * MIB, 2048 * MIB].map(instances), [1, 204, 1024]);
     }
 }

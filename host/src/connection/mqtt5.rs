@@ -47,7 +47,10 @@ pub(super) fn new_nonce() -> CorrelationId {
 
 /// A packet that a translator has made of another one.
 #[derive(Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "each value is moved once, to the next queue")]
+#[cfg_attr(
+    target_pointer_width = "64",
+    expect(clippy::large_enum_variant, reason = "each value is moved once, to the next queue")
+)]
 pub(super) enum Translated {
     ToSession(Packet),
     ToHub(Packet5),

@@ -1,6 +1,6 @@
 //! Compilation of components, for this machine and for others.
 
-use super::pools::code_settings;
+use super::wasmtime_settings::code_settings;
 use super::{Engine, EngineParts};
 use crate::budget::Budget;
 use crate::compile::Compiled;
@@ -18,8 +18,7 @@ use std::sync::Arc;
 pub fn compile_for(target: &str, bytes: &[u8], limits: &Limits) -> Result<Vec<u8>, LoadError> {
     let unusable =
         |error| LoadError::Target { target: target.to_owned(), reason: one_line(&error) };
-    let mut settings = code_settings();
-    settings.target(target).map_err(unusable)?;
+    let settings = code_settings(Some(target)).map_err(unusable)?;
     let wasmtime = wasmtime::Engine::new(&settings).map_err(unusable)?;
     let budget = Arc::new(Budget::new(EngineSettings::default().memory_bytes));
     let compiler = Compiler::default();

@@ -10,12 +10,16 @@
 //! many calls of a burst, which mostly wait, this would take far more memory and time than
 //! their guests. So the calls for which the pool for steady load has no place use another pool,
 //! which keeps nothing.
+//!
+//! A process of 32 bits has too little address space for a pool. There, wasmtime allocates each
+//! instance when it is created, and a [`Pool`] only counts its calls.
 
 use crate::call::state::CallState;
-use crate::component::features::SUPPORTED;
+use crate::engine::EngineSettings;
 #[cfg(feature = "compiler")]
 use crate::engine::freed::QueueFlusher;
-use crate::engine::{BATCH, EngineSettings};
+use crate::engine::wasmtime_settings::{ON_DEMAND, Purpose, create};
+#[cfg(feature = "compiler")]
 use crate::error::one_line;
 use crate::interfaces;
 use parking_lot::{Mutex, RwLock};
@@ -23,45 +27,8 @@ use parking_lot::{Mutex, RwLock};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
-use wasmparser::WasmFeatures;
+use wasmtime::EngineWeak;
 use wasmtime::component::Linker;
-use wasmtime::{
-    Config, Enabled, EngineWeak, InstanceAllocationStrategy, ModuleVersionStrategy,
-    PoolingAllocationConfig,
-};
-
-const KIB: usize = 1024;
-
-/// Stack for host functions, in addition to the guest's. Host functions run on the guest's
-/// stack; the deepest ones parse a patch or format a log line.
-const HOST_STACK_BYTES: usize = 512 * KIB;
-
-/// Memory for the functions, globals and resources of one call's instances. CPython needs
-/// 395 KiB, Go 91 KiB and QuickJS 55 KiB; wasmtime's default is 1 MiB for each core
-/// instance.
-pub(super) const INSTANCE_BYTES: usize = 512 * KIB;
-
-/// Number of instances of the pool for steady load. Calls that do not wait are rarely concurrent,
-/// so few instances suffice for them.
-const STEADY_INSTANCES: u32 = 128;
-
-/// Maximum numbers of core instances, tables and memories of a component.
-const CORE_INSTANCES: u32 = 16;
-const TABLES: u32 = 16;
-const MEMORIES: u32 = 4;
-
-/// Number of parts in a batch. A queue can be emptied only by a module that is compiled for it
-/// (`freed`), so there is no queue without the compiler.
-const DECOMMIT_BATCH: usize = if cfg!(feature = "compiler") { BATCH } else { 1 };
-
-/// Prefix of a linear memory that stays resident between calls. It covers the stack and data of
-/// a small guest, and the first 64 KiB of its heap, whose last page an allocator writes to.
-const RESIDENT_BYTES: usize = 192 * KIB;
-
-/// Parts of a stack and of a table that stay resident between calls. They cover the pages that
-/// a small guest touches.
-const RESIDENT_STACK_BYTES: usize = 16 * KIB;
-const RESIDENT_TABLE_BYTES: usize = 8 * KIB;
 
 /// Pool of instances with its wasmtime engine.
 pub(crate) struct Pool {
@@ -84,35 +51,6 @@ pub(crate) struct Pools {
     burst: Mutex<Weak<Pool>>,
     /// Engines of all pools in use.
     engines: Mutex<Vec<EngineWeak>>,
-}
-
-/// Purpose of a pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    /// Calls that rarely wait. Keeps the first pages of an instance resident.
-    Steady,
-    /// Further calls of a burst. Keeps no pages resident.
-    Burst,
-}
-
-impl Purpose {
-    /// Returns the number of instances of a pool, of all that the settings allow.
-    fn instances(self, settings: &EngineSettings) -> u32 {
-        match self {
-            Purpose::Steady => settings.instances.min(STEADY_INSTANCES),
-            Purpose::Burst => settings.instances.saturating_sub(STEADY_INSTANCES),
-        }
-    }
-}
-
-/// Address space reserved for a linear memory.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum AddressSpace {
-    /// 4 GiB, which is all that a guest can address and wasmtime's default.
-    Full,
-    /// The limit [`EngineSettings::max_call_memory_bytes`], for machines with a small address
-    /// space.
-    Compact,
 }
 
 impl Pools {
@@ -175,16 +113,7 @@ impl Pools {
 
 impl Pool {
     fn new(settings: &EngineSettings, purpose: Purpose) -> wasmtime::Result<Pool> {
-        // Large reservations make bounds checks unnecessary, but many small machines have
-        // 39 bits of address space, too few for large reservations.
-        let config = |space| wasmtime_config(settings, purpose, space);
-        let wasmtime = match wasmtime::Engine::new(&config(AddressSpace::Full)) {
-            Ok(wasmtime) => wasmtime,
-            Err(error) => {
-                tracing::info!(reason = %one_line(&error), "fell back to compact address space");
-                wasmtime::Engine::new(&config(AddressSpace::Compact))?
-            }
-        };
+        let wasmtime = create(settings, purpose)?;
         let mut linker = Linker::new(&wasmtime);
         interfaces::add_to_linker(&mut linker)?;
         let places = purpose.instances(settings);
@@ -196,6 +125,16 @@ impl Pool {
             places,
             taken: AtomicU32::new(0),
         })
+    }
+
+    /// Returns `true` if the pool itself refuses calls for which it has no instance.
+    pub(crate) fn refuses(&self) -> bool {
+        !ON_DEMAND
+    }
+
+    /// Returns the number of calls that can take a place.
+    pub(crate) fn places(&self) -> u32 {
+        self.places
     }
 
     /// Takes a place for a call. Returns `false` if there is none.
@@ -220,7 +159,7 @@ impl Pool {
     /// Returns the freed pages of a large call to the system. Must be called by the thread that has
     /// dropped the call's store.
     pub(crate) fn release_freed_pages(&self) {
-        // Without the compiler, there is no queue: see `DECOMMIT_BATCH`.
+        // Without the compiler, there is no queue: see `wasmtime_settings`.
         #[cfg(feature = "compiler")]
         {
             let flusher = self.flusher.get_or_init(|| {
@@ -241,74 +180,11 @@ impl Pool {
     }
 }
 
-/// Returns the settings that compiled code depends on.
-pub(super) fn code_settings() -> Config {
-    let mut config = Config::new();
-    config
-        .wasm_features(SUPPORTED, true)
-        .wasm_features(WasmFeatures::all().difference(SUPPORTED), false)
-        .concurrency_support(false)
-        .epoch_interruption(true)
-        // By default, wasmtime accepts code of each version with the same major number.
-        .module_version(ModuleVersionStrategy::Custom(env!("BEHAVIOUR_WASMTIME").to_owned()))
-        .expect("a version is shorter than 256 bytes");
-    config
-}
-
-fn wasmtime_config(settings: &EngineSettings, purpose: Purpose, space: AddressSpace) -> Config {
-    let mut config = code_settings();
-    config
-        .async_stack_zeroing(true)
-        .max_wasm_stack(settings.stack_bytes)
-        .async_stack_size(settings.stack_bytes + HOST_STACK_BYTES)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool_config(settings, purpose)));
-    if space == AddressSpace::Compact {
-        config
-            .memory_reservation(settings.max_call_memory_bytes as u64)
-            .memory_guard_size(64 * KIB as u64);
-    }
-    config
-}
-
-fn pool_config(settings: &EngineSettings, purpose: Purpose) -> PoolingAllocationConfig {
-    let instances = purpose.instances(settings);
-    // A component often has two or three core modules, each with a table: the guest, its WASI
-    // adapter, and a shim between them. A place for steady load suffices for every component.
-    let (core_instances, tables, memories) = match purpose {
-        Purpose::Steady => (CORE_INSTANCES, TABLES, MEMORIES),
-        Purpose::Burst => (8, 4, 1),
-    };
-    let kept = |bytes: usize| if purpose == Purpose::Steady { bytes } else { 0 };
-    let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(instances)
-        .total_stacks(instances)
-        .total_memories(instances.saturating_mul(memories))
-        .total_core_instances(instances.saturating_mul(core_instances))
-        .total_tables(instances.saturating_mul(tables))
-        .max_core_instances_per_component(CORE_INSTANCES)
-        .max_memories_per_component(MEMORIES)
-        .max_tables_per_component(TABLES)
-        .max_tables_per_module(BATCH as u32)
-        .max_core_instance_size(INSTANCE_BYTES)
-        .max_component_instance_size(INSTANCE_BYTES)
-        .max_memory_size(settings.max_call_memory_bytes)
-        // The page scan of wasmtime 48 misses pages that are swapped out or being migrated.
-        // It does not reset them, so the next call in the slot could read them (fixed in
-        // wasmtime 50.0.1). Without the scan, wasmtime clears the whole resident prefix
-        // after each call. For the pages that a small guest touches, this is cheaper than
-        // unmapping and faulting them in again; after a burst they are released with the
-        // pool.
-        .pagemap_scan(Enabled::No)
-        .linear_memory_keep_resident(kept(RESIDENT_BYTES))
-        .table_keep_resident(kept(RESIDENT_TABLE_BYTES))
-        .async_stack_keep_resident(kept(RESIDENT_STACK_BYTES))
-        .decommit_batch_size(DECOMMIT_BATCH);
-    pool
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_pointer_width = "64")]
+    use crate::engine::wasmtime_settings::STEADY_INSTANCES;
 
     #[test]
     fn a_pool_is_dropped_with_its_last_user() {
@@ -328,6 +204,7 @@ mod tests {
         assert_eq!(count(), 1);
     }
 
+    #[cfg(target_pointer_width = "64")]
     #[test]
     fn the_two_pools_have_all_instances_together() {
         for (instances, steady, burst) in
@@ -339,6 +216,7 @@ mod tests {
         }
     }
 
+    #[cfg(target_pointer_width = "64")]
     #[test]
     fn the_pool_for_bursts_is_shared_and_dropped_with_its_last_user() {
         let settings = EngineSettings { instances: STEADY_INSTANCES + 2, ..Default::default() };

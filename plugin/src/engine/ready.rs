@@ -10,13 +10,16 @@ use crate::compile::{Compiled, deserialize};
 use crate::error::one_line;
 use crate::{Limits, LoadError};
 
+/// Target of code for all hosts of 32 bits, for which the compiler has no machine code.
+pub(crate) const TARGET_OF_32_BITS: &str = "pulley32";
+
 /// Target of code for this host, as `behaviour compile --target` takes it.
 pub const TARGET: &str = if cfg!(all(target_arch = "x86_64", target_os = "linux")) {
     "x86_64-unknown-linux-gnu"
 } else if cfg!(all(target_arch = "aarch64", target_os = "linux")) {
     "aarch64-unknown-linux-gnu"
 } else if cfg!(target_pointer_width = "32") {
-    "pulley32"
+    TARGET_OF_32_BITS
 } else {
     "pulley64"
 };

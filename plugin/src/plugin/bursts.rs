@@ -51,7 +51,13 @@ impl Loaded {
             let reason = one_line(&error);
             CallError::NoInstance(format!("no pool for further calls: {reason}"))
         })?;
-        let Some(linked) = linked else { return Ok(Placed::or_refused(steady)) };
+        let Some(linked) = linked else {
+            if steady.pool.refuses() {
+                return Ok(Placed::or_refused(steady));
+            }
+            let reason = format!("all {} instances are in use", steady.pool.places());
+            return Err(CallError::NoInstance(reason));
+        };
         *burst = Some(Arc::clone(&linked));
         Ok(Placed::or_refused(linked))
     }

@@ -49,6 +49,15 @@ fn code_of_another_patch_release_of_wasmtime_is_refused() {
     assert!(hint.contains("of this host's release"), "{hint}");
 }
 
+#[cfg(target_pointer_width = "64")]
+#[test]
+fn code_for_hosts_of_32_bits_is_refused_by_others() {
+    let code = compiled("pulley32").unwrap();
+    assert!(is_compiled(&code));
+    let error = engine().load_compiled("p", &code, PluginSettings::default()).err().unwrap();
+    assert!(error.to_string().starts_with("compiled for another host: "), "{error}");
+}
+
 #[test]
 fn a_target_without_a_code_generator_is_refused_with_the_others() {
     let error = compiled("mips-unknown-linux-gnu").unwrap_err();

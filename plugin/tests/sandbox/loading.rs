@@ -144,12 +144,12 @@ fn a_plugin_with_an_initial_memory_above_the_limit_is_refused() {
 fn unusable_limits_are_refused() {
     let with = |limits| PluginSettings { limits, ..PluginSettings::default() };
     let long = Limits { deadline: Duration::from_secs(301), ..Limits::default() };
-    let large = Limits { memory_bytes: 1 << 40, ..Limits::default() };
+    let large = Limits { memory_bytes: 1 << 31, ..Limits::default() };
     let short = Limits { component_bytes: 100, ..Limits::default() };
     let error = |settings| load_with("sleeps.wat", settings).err().unwrap().to_string();
 
     assert!(error(with(long)).starts_with("`deadline` is 301s"));
-    assert!(error(with(large)).starts_with("`memory_bytes` is 1099511627776"));
+    assert!(error(with(large)).starts_with("`memory_bytes` is 2147483648"));
     assert!(error(with(short)).ends_with("bytes long; 100 are allowed"));
 }
 
