@@ -127,7 +127,7 @@ fn the_page_lists_the_keys_of_behaviour_toml() {
 
 /// The objects of a case: the JSON pointer into the schema, and a document with the key
 /// `not-a-key` in that object.
-const CASE_OBJECTS: [(&str, &str); 12] = [
+const CASE_OBJECTS: [(&str, &str); 13] = [
     ("", r#"{"not-a-key": 0}"#),
     ("/properties/twin", r#"{"twin": {"not-a-key": 0}}"#),
     ("/properties/limits", r#"{"limits": {"not-a-key": 0}}"#),
@@ -139,6 +139,7 @@ const CASE_OBJECTS: [(&str, &str); 12] = [
     ),
     ("/$defs/step", r#"{"steps": [{"not-a-key": 0}]}"#),
     ("/$defs/expect", r#"{"steps": [{"expect": {"not-a-key": 0}}]}"#),
+    ("/$defs/cloud_message", r#"{"message": {"not-a-key": 0}}"#),
     ("/$defs/message", r#"{"expect": {"telemetry": [{"not-a-key": 0}]}}"#),
     ("/$defs/job", r#"{"expect": {"jobs": [{"not-a-key": 0}]}}"#),
     ("/$defs/run", r#"{"expect": {"ran": [{"not-a-key": 0}]}}"#),
