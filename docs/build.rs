@@ -16,11 +16,11 @@ const IN_A_PLUGIN: [&str; 2] = [
 mod fragment {
 wit_bindgen::generate!({
     inline: "package docs:snippets; world mine {
-        include device:behaviour/behaviour@0.1.1;
-        import device:behaviour/power@0.1.1;
-        export device:behaviour/deferred@0.1.1;
-        export device:behaviour/desired@0.1.1;
-        export device:behaviour/lifecycle@0.1.1; }",
+        include device:behaviour/behaviour@0.1.2;
+        import device:behaviour/power@0.1.2;
+        export device:behaviour/deferred@0.1.2;
+        export device:behaviour/desired@0.1.2;
+        export device:behaviour/lifecycle@0.1.2; }",
     path: "WIT",
     world: "docs:snippets/mine",
     generate_all,

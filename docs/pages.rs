@@ -127,7 +127,7 @@ fn the_page_lists_the_keys_of_behaviour_toml() {
 
 /// The objects of a case: the JSON pointer into the schema, and a document with the key
 /// `not-a-key` in that object.
-const CASE_OBJECTS: [(&str, &str); 13] = [
+const CASE_OBJECTS: [(&str, &str); 14] = [
     ("", r#"{"not-a-key": 0}"#),
     ("/properties/twin", r#"{"twin": {"not-a-key": 0}}"#),
     ("/properties/limits", r#"{"limits": {"not-a-key": 0}}"#),
@@ -143,6 +143,7 @@ const CASE_OBJECTS: [(&str, &str); 13] = [
     ("/$defs/message", r#"{"expect": {"telemetry": [{"not-a-key": 0}]}}"#),
     ("/$defs/job", r#"{"expect": {"jobs": [{"not-a-key": 0}]}}"#),
     ("/$defs/run", r#"{"expect": {"ran": [{"not-a-key": 0}]}}"#),
+    ("/$defs/metric", r#"{"expect": {"metrics": [{"not-a-key": 0}]}}"#),
     ("/$defs/reboot", r#"{"expect": {"reboot": {"not-a-key": 0}}}"#),
 ];
 
@@ -177,6 +178,11 @@ fn the_parser_accepts_exactly_the_words_of_the_schema_of_cases() {
     for (pointer, before, after) in [
         ("/properties/boot_outcome", r#"{"job": "j", "boot_outcome": "#, "}"),
         ("/$defs/step/properties/restart", r#"{"steps": [{"restart": "#, "}]}"),
+        (
+            "/$defs/metric/properties/kind",
+            r#"{"method": "m", "expect": {"metrics": [{"kind": "#,
+            "}]}}",
+        ),
         ("/properties/capabilities/items", r#"{"method": "m", "capabilities": ["#, "]}"),
         (
             "/$defs/line/properties/level",
@@ -195,7 +201,7 @@ fn the_parser_accepts_exactly_the_words_of_the_schema_of_cases() {
 
 /// The files of the contract in the order of the page: the world, the types, the imports and
 /// the exports.
-const CONTRACT: [&str; 17] = [
+const CONTRACT: [&str; 18] = [
     "world",
     "types",
     "context",
@@ -206,6 +212,7 @@ const CONTRACT: [&str; 17] = [
     "telemetry",
     "state",
     "jobs",
+    "metrics",
     "power",
     "http",
     "methods",

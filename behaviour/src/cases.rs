@@ -10,6 +10,7 @@ mod compare;
 mod expect;
 mod log_diff;
 mod message;
+mod metrics;
 mod pattern;
 mod positions;
 mod step;
@@ -34,6 +35,7 @@ pub use compare::Difference;
 pub use expect::Expect;
 pub use log_diff::{LogDiff, Side};
 pub use message::CaseMessage;
+pub use metrics::{CaseMetricKind, Metric};
 use step::CallKeys;
 pub use step::{RestartKind, Step};
 pub use verdict::{StepVerdict, Verdict};
@@ -79,6 +81,8 @@ pub struct Case {
     /// The plugin's state before the call.
     #[serde(default)]
     pub state: BTreeMap<String, StateValue>,
+    /// The context of the trace to which the calls belong.
+    pub trace_parent: Option<String>,
     /// The start of virtual time; [`EPOCH`](crate::desk::EPOCH) by default.
     #[serde(default, deserialize_with = "timestamp")]
     pub time: Option<Timestamp>,
@@ -292,6 +296,7 @@ impl Case {
         }
         desk.offline = self.offline;
         desk.run_jobs = self.run_jobs;
+        desk.trace_parent = self.trace_parent.clone();
         desk.epoch = self.time.unwrap_or(desk.epoch);
         desk.state = self.state.iter().map(|(key, value)| (key.clone(), value.0.clone())).collect();
         Ok(desk)

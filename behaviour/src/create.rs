@@ -278,7 +278,7 @@ mod tests {
             let world = resolve.select_world(&[package], Some("plugin")).unwrap();
             let imports = resolve.worlds[world].imports.keys();
             let names: Vec<_> = imports.map(|key| resolve.name_world_key(key)).collect();
-            assert!(names.contains(&"device:behaviour/http@0.1.1".to_owned()), "{names:?}");
+            assert!(names.contains(&"device:behaviour/http@0.1.2".to_owned()), "{names:?}");
         }
     }
 }

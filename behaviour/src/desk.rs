@@ -18,6 +18,7 @@ mod export_call;
 mod image;
 mod jobs;
 mod load;
+mod metrics;
 mod network;
 mod power;
 mod record;
@@ -76,6 +77,8 @@ pub struct Desk {
     pub state: StateEntries,
     /// `true` to run the jobs that the call schedules once it has returned.
     pub run_jobs: bool,
+    /// The context of the trace to which the calls belong, as `traceparent` of W3C Trace Context.
+    pub trace_parent: Option<String>,
     /// The network for the plugin's HTTP requests.
     pub network: Network,
     /// The callback for events, if any.
@@ -114,6 +117,7 @@ impl Default for Desk {
             offline: false,
             state: StateEntries::new(),
             run_jobs: false,
+            trace_parent: None,
             network: Network::None,
             observer: None,
             desired: Section::new(Stamp::TimeAndVersion, EPOCH),

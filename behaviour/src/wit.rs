@@ -16,6 +16,7 @@ pub(crate) const FILES: &[(&str, &str)] = &[
     ("log.wit", include_str!("../../wit/log.wit")),
     ("messages.wit", include_str!("../../wit/messages.wit")),
     ("methods.wit", include_str!("../../wit/methods.wit")),
+    ("metrics.wit", include_str!("../../wit/metrics.wit")),
     ("power.wit", include_str!("../../wit/power.wit")),
     ("state.wit", include_str!("../../wit/state.wit")),
     ("telemetry.wit", include_str!("../../wit/telemetry.wit")),

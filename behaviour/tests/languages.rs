@@ -163,9 +163,9 @@ fn a_guest_in_javascript_gets_a_message_for_each_mistake() {
     let error = build(&dir, &options).unwrap_err().to_string();
     assert!(error.ends_with("[ERROR] Unexpected \";\""), "{error}");
 
-    source("import { nowMs } from 'device:behaviour/clock@0.1.1';\nnowMs();");
+    source("import { nowMs } from 'device:behaviour/clock@0.1.2';\nnowMs();");
     let error = build(&dir, &options).unwrap_err().to_string();
-    assert!(error.contains("unknown import: `device:behaviour/clock@0.1.1#now-ms`"), "{error}");
+    assert!(error.contains("unknown import: `device:behaviour/clock@0.1.2#now-ms`"), "{error}");
 
     for (body, error) in [
         (

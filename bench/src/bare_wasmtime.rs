@@ -8,7 +8,7 @@ use wasmtime::component::{
 };
 use wasmtime::{Engine, Store};
 
-const METHODS: &str = "device:behaviour/methods@0.1.1";
+const METHODS: &str = "device:behaviour/methods@0.1.2";
 
 /// A component, ready to be called.
 pub(crate) struct BareWasmtime {

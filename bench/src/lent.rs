@@ -28,6 +28,7 @@ pub(crate) fn offline() -> Lent {
         telemetry: Arc::new(Offline),
         state: Arc::new(Nothing),
         jobs: Arc::new(Nothing),
+        metrics: Arc::new(Nothing),
         power: Arc::new(Nothing),
         http: Arc::new(Offline),
     }

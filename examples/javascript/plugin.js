@@ -1,10 +1,10 @@
 // The simulated reboot of the tutorial: waits, reports the time and answers. It behaves
 // like guest-reboot, which is written in Rust.
 
-import { nowRfc3339, sleepMs } from 'device:behaviour/clock@0.1.1';
-import { entries } from 'device:behaviour/config@0.1.1';
-import { write } from 'device:behaviour/log@0.1.1';
-import { reportAndWait } from 'device:behaviour/twin@0.1.1';
+import { nowRfc3339, sleepMs } from 'device:behaviour/clock@0.1.2';
+import { entries } from 'device:behaviour/config@0.1.2';
+import { write } from 'device:behaviour/log@0.1.2';
+import { reportAndWait } from 'device:behaviour/twin@0.1.2';
 
 export const methods = {
   invoke(name, payload) {

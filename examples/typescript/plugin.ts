@@ -1,11 +1,11 @@
 // The simulated reboot of the tutorial: waits, reports the time and answers. It behaves
 // like guest-reboot, which is written in Rust.
 
-import { nowRfc3339, sleepMs } from 'device:behaviour/clock@0.1.1';
-import { write } from 'device:behaviour/log@0.1.1';
-import { reportAndWait } from 'device:behaviour/twin@0.1.1';
-import type { Methods } from 'device:behaviour/methods@0.1.1';
-import type { HostError, MethodError } from 'device:behaviour/types@0.1.1';
+import { nowRfc3339, sleepMs } from 'device:behaviour/clock@0.1.2';
+import { write } from 'device:behaviour/log@0.1.2';
+import { reportAndWait } from 'device:behaviour/twin@0.1.2';
+import type { Methods } from 'device:behaviour/methods@0.1.2';
+import type { HostError, MethodError } from 'device:behaviour/types@0.1.2';
 
 import { isObject, readSettings, seconds } from './settings';
 

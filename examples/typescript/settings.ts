@@ -1,8 +1,8 @@
 // The settings in [plugins.NAME.config]: delay_seconds, property (a dotted path) and
 // report (an object with additional properties).
 
-import { entries } from 'device:behaviour/config@0.1.1';
-import type { MethodError } from 'device:behaviour/types@0.1.1';
+import { entries } from 'device:behaviour/config@0.1.2';
+import type { MethodError } from 'device:behaviour/types@0.1.2';
 
 type Dictionary = Record<string, unknown>;
 

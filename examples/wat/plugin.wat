@@ -5,12 +5,12 @@
 ;; pointer and a length. A result that does not fit into one number is written to the
 ;; address in the last argument. JSON is not parsed; values are found in its text.
 (module
-  (import "device:behaviour/clock@0.1.1" "now-rfc3339" (func $now (param $text i32)))
-  (import "device:behaviour/clock@0.1.1" "sleep-ms" (func $sleep (param $ms i32) (param $returned i32)))
-  (import "device:behaviour/config@0.1.1" "entries" (func $entries (param $list i32)))
-  (import "device:behaviour/log@0.1.1" "write"
+  (import "device:behaviour/clock@0.1.2" "now-rfc3339" (func $now (param $text i32)))
+  (import "device:behaviour/clock@0.1.2" "sleep-ms" (func $sleep (param $ms i32) (param $returned i32)))
+  (import "device:behaviour/config@0.1.2" "entries" (func $entries (param $list i32)))
+  (import "device:behaviour/log@0.1.2" "write"
     (func $write (param $level i32) (param $text i32) (param $len i32) (param $fields i32) (param $count i32)))
-  (import "device:behaviour/twin@0.1.1" "report-and-wait"
+  (import "device:behaviour/twin@0.1.2" "report-and-wait"
     (func $report (param $patch i32) (param $len i32) (param $timeout i32) (param $returned i32)))
 
   (memory (export "memory") 2)
@@ -492,7 +492,7 @@
         (return (i32.const 1))))
     (i32.const 0))
 
-  (func (export "device:behaviour/methods@0.1.1#invoke")
+  (func (export "device:behaviour/methods@0.1.2#invoke")
     (param $name i32) (param $name_len i32) (param $payload i32) (param $len i32) (result i32)
     (local $error i32)
     (local $error_len i32)

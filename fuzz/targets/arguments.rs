@@ -2,13 +2,14 @@
 //! byte, and calls of its imports after it (`fixtures::caller_of_imports`).
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, Instant};
 
 use plugin::{
-    BootOutcome, Call, CallError, Capability, Document, Engine, EngineSettings, HostError,
-    HttpClient, HttpError, HttpRequest, HttpSettings, JobQueue, Lent, Limits, LogLine, LogSink,
-    NewJob, Plugin, PluginSettings, Power, StateStore, SystemClock, TelemetrySink, TwinAccess,
+    BootOutcome, Call, CallError, Capability, Document, DroppedUpdate, Engine, EngineSettings,
+    HostError, HttpClient, HttpError, HttpRequest, HttpSettings, JobQueue, Lent, Limits, LogLine,
+    LogSink, MetricSink, MetricUpdate, NewJob, Plugin, PluginMetrics, PluginSettings, Power,
+    StateStore, SystemClock, TelemetrySink, TwinAccess,
 };
 use serde_json::{Map, Value};
 
@@ -42,13 +43,14 @@ pub(crate) fn arguments(bytes: &[u8]) {
     let letters = calls.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     let payload: String = letters.map(|nibble| char::from(b'a' + nibble)).collect();
     let payload = format!("\"{payload}\"");
-    let host = Arc::new(Accepting);
+    let host = Arc::new(Accepting(Mutex::default()));
     let call = Call {
         id: Arc::from("call-1"),
         method: "any",
         payload: &payload,
         attempt: 1,
         boot_outcome: BootOutcome::default(),
+        trace_parent: None,
         lent: Arc::new(Lent {
             device_id: Arc::from("device-1"),
             clock: Arc::new(SystemClock),
@@ -57,6 +59,7 @@ pub(crate) fn arguments(bytes: &[u8]) {
             telemetry: host.clone(),
             state: host.clone(),
             jobs: host.clone(),
+            metrics: host.clone(),
             power: host.clone(),
             http: host,
         }),
@@ -70,8 +73,8 @@ pub(crate) fn arguments(bytes: &[u8]) {
     }
 }
 
-/// A host that accepts everything and keeps nothing.
-struct Accepting;
+/// A host that accepts everything and keeps nothing but metrics.
+struct Accepting(Mutex<PluginMetrics>);
 
 type Done<'a, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, HostError>> + Send + 'a>>;
 
@@ -156,6 +159,19 @@ impl JobQueue for Accepting {
 
     fn cancel<'a>(&'a self, _: &'a str, id: &'a str) -> Done<'a, bool> {
         done(id == "job")
+    }
+}
+
+/// Applies every update, so that arguments of any kind reach the rules.
+impl MetricSink for Accepting {
+    fn update(
+        &self,
+        _: &str,
+        version: u64,
+        update: MetricUpdate,
+        max_series: usize,
+    ) -> Result<(), DroppedUpdate> {
+        self.0.lock().expect("no panic").apply(update, version, max_series, Instant::now())
     }
 }
 

@@ -22,9 +22,9 @@ wit_bindgen::generate!({
     inline: "
         package guest:reboot;
         world real {
-            include device:behaviour/behaviour@0.1.1;
-            import device:behaviour/power@0.1.1;
-            export device:behaviour/deferred@0.1.1;
+            include device:behaviour/behaviour@0.1.2;
+            import device:behaviour/power@0.1.2;
+            export device:behaviour/deferred@0.1.2;
         }
     ",
     world: "guest:reboot/real",

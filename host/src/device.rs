@@ -34,6 +34,7 @@ use crate::connection::{
 use crate::device::counts::{Counts, Online};
 use crate::device::systemd::ServiceManager;
 use crate::lent::durable::Durable;
+use crate::lent::metrics::Metrics;
 use crate::lent::telemetry::Telemetry;
 use crate::lent::twin::{Twin, TwinRequest};
 use crate::router::{Answer, ReservedMethods, Router};
@@ -58,6 +59,8 @@ pub(crate) struct Device {
     pub(crate) messages: Option<MessageReceiver>,
     pub(crate) twin: Arc<Twin>,
     pub(crate) telemetry: Arc<Telemetry>,
+    /// Metrics that the plugins keep themselves.
+    pub(crate) plugin_metrics: Arc<Metrics>,
     pub(crate) grace: Duration,
     pub(crate) counts: Arc<Counts>,
     pub(crate) service_manager: ServiceManager,

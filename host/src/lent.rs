@@ -10,6 +10,7 @@ pub(crate) mod durable;
 pub(crate) mod http;
 pub(crate) mod jobs;
 pub(crate) mod log;
+pub(crate) mod metrics;
 pub(crate) mod power;
 pub(crate) mod size;
 pub(crate) mod state;

@@ -3,9 +3,10 @@
 //! [`HostMetrics::text`] reads the numbers that the parts of the host have anyway, so nothing
 //! runs while nobody asks. A call only changes the counters of its method.
 //!
-//! All label values are from the configuration or from fixed lists, never from a caller or a
-//! plugin, so their number is bounded. Names of methods are not part of it beyond
-//! [`MAX_METHODS`], since the cloud may choose them. The listener serves the text on a loopback
+//! All label values are from the configuration or from fixed lists, never from a caller, so their
+//! number is bounded. Names of methods are not part of it beyond [`MAX_METHODS`], since the cloud
+//! may choose them. Plugins have metrics of their own within limits, and with another prefix,
+//! so that none of theirs has the name of one of the host's. The listener serves the text on a loopback
 //! address. [`crate::otlp`] pushes the same families.
 
 use std::fmt;
@@ -15,12 +16,13 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::Timestamp;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::connection::ConnectionHistory;
 use crate::journal::Journal;
 use crate::lent::jobs::Jobs;
+use crate::lent::metrics::Metrics;
 use crate::lent::telemetry::Telemetry;
 use crate::lent::twin::Twin;
 use crate::plugins::Loader;
@@ -31,9 +33,11 @@ pub(crate) use families::{Count, Family, Label, Samples};
 
 mod families;
 pub(crate) mod listener;
+mod of_plugins;
 
-/// Prefix of all names.
-pub(crate) const PREFIX: &str = "behaviour_host";
+/// Prefix of the names of the host's own metrics, and of those of plugins.
+const PREFIX: &str = "behaviour_host";
+const PLUGIN_PREFIX: &str = "behaviour_plugin";
 
 /// Media type of the text.
 const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -50,6 +54,7 @@ pub(crate) struct MetricSources {
     pub(crate) twin: Arc<Twin>,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) jobs: Arc<Jobs>,
+    pub(crate) of_plugins: Arc<Metrics>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) started: Instant,
     /// The same time by the clock of the system, since when the counters count.
@@ -61,7 +66,8 @@ pub(crate) type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// Metrics of a host.
 pub(crate) struct HostMetrics {
-    registry: Registry,
+    /// The host's own metrics, and those of plugins.
+    registries: [Registry; 2],
     sources: Arc<MetricSources>,
 }
 
@@ -69,25 +75,40 @@ impl HostMetrics {
     /// Creates the metrics of a host.
     pub(crate) fn new(sources: MetricSources) -> HostMetrics {
         let sources = Arc::new(sources);
-        let mut registry = Registry::with_prefix(PREFIX);
-        registry.register_collector(Box::new(TextCollector(Arc::clone(&sources))));
-        HostMetrics { registry, sources }
+        let registry = |prefix: &'static str, collect| {
+            let mut registry = Registry::with_prefix(prefix);
+            let sources = Arc::clone(&sources);
+            registry.register_collector(Box::new(TextCollector { sources, collect }));
+            registry
+        };
+        let registries = [
+            registry(PREFIX, MetricSources::own as Collect),
+            registry(PLUGIN_PREFIX, MetricSources::of_plugins),
+        ];
+        HostMetrics { registries, sources }
     }
 
     /// Returns the current metrics as text.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
-        encode(&mut text, &self.registry).expect("writing to a string does not fail");
+        self.registries
+            .iter()
+            .try_for_each(|registry| encode_registry(&mut text, registry))
+            .and_then(|()| encode_eof(&mut text))
+            .expect("writing to a string does not fail");
         text
     }
 
-    /// Calls `receive` with each family, whose names lack the [`PREFIX`].
+    /// Calls `receive` with each family.
     pub(crate) fn each(&self, mut receive: impl FnMut(&Family<'_>)) {
         let mut receive = |family: &Family<'_>| {
             receive(family);
             Ok(())
         };
-        self.sources.collect(&mut receive).expect("the receiver does not fail");
+        let mut families = Families(&mut receive);
+        let own = self.sources.own(&mut families);
+        own.and_then(|()| self.sources.of_plugins(&mut families))
+            .expect("the receiver does not fail");
     }
 
     /// Returns the time since when the counters count.
@@ -96,8 +117,14 @@ impl HostMetrics {
     }
 }
 
+/// Function that writes some of the families.
+type Collect = fn(&MetricSources, &mut Families<'_>) -> fmt::Result;
+
 /// Collector for the text.
-struct TextCollector(Arc<MetricSources>);
+struct TextCollector {
+    sources: Arc<MetricSources>,
+    collect: Collect,
+}
 
 impl fmt::Debug for TextCollector {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -107,17 +134,19 @@ impl fmt::Debug for TextCollector {
 
 impl Collector for TextCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        self.0.collect(&mut |family| family.encode(&mut encoder))
+        let mut encode = |family: &Family<'_>| family.encode(&mut encoder);
+        (self.collect)(&self.sources, &mut Families(&mut encode))
     }
 }
 
 impl MetricSources {
-    fn collect(&self, receive: &mut dyn FnMut(&Family<'_>) -> fmt::Result) -> fmt::Result {
-        let mut families = Families(receive);
-        self.host(&mut families)?;
-        self.connection(&mut families)?;
-        self.methods(&mut families)?;
-        self.plugins(&mut families)
+    /// Writes the host's own families.
+    fn own(&self, families: &mut Families<'_>) -> fmt::Result {
+        self.host(families)?;
+        self.connection(families)?;
+        self.methods(families)?;
+        self.plugins(families)?;
+        self.about_plugins(families)
     }
 
     fn host(&self, families: &mut Families<'_>) -> fmt::Result {

@@ -14,6 +14,7 @@ mod encode;
 mod handles;
 mod http;
 mod inputs;
+mod metrics;
 mod outputs;
 mod secrets;
 

@@ -26,7 +26,7 @@ use crate::trace::{Span, enter, within};
 use failure::MethodFailure;
 use idempotency::IdempotencyCache;
 use reservations::Reservations;
-use spans::end_call_span;
+use spans::{CallTracing, end_call_span};
 
 pub(crate) use answer::Answer;
 pub(crate) use reservations::{ReservedCall, Unavailable};
@@ -60,8 +60,7 @@ pub(crate) struct Router {
     idempotency: IdempotencyCache,
     recorder: Arc<Recorder>,
     reservations: Reservations,
-    /// `None` if no spans are recorded.
-    tracing: Option<Tracing>,
+    tracing: CallTracing,
     draining: AtomicBool,
     /// The number of methods that no plugin serves.
     unserved: AtomicU64,
@@ -98,7 +97,7 @@ impl Router {
             idempotency: IdempotencyCache::new(journal),
             recorder: Arc::default(),
             reservations: Reservations::default(),
-            tracing: None,
+            tracing: CallTracing::default(),
             draining: AtomicBool::new(false),
             unserved: AtomicU64::new(0),
             running: AtomicUsize::new(0),
@@ -135,6 +134,7 @@ impl Router {
 
     /// Replaces the table and returns the previous one.
     pub(crate) fn set_table(&self, table: Table) -> Arc<Table> {
+        self.lent.metrics.retain(&|plugin| table.slot(plugin).is_some());
         let mut current = self.table.write();
         std::mem::replace(&mut current, Arc::new(table))
     }
@@ -143,7 +143,8 @@ impl Router {
     pub(crate) fn new_call<'a>(&self, method: &'a str, payload: &'a str) -> Call<'a> {
         let id = self.calls.text().into();
         let (attempt, boot_outcome) = (1, BootOutcome::NotWaitedFor);
-        Call { id, method, payload, attempt, boot_outcome, lent: Arc::clone(&self.lent) }
+        let lent = Arc::clone(&self.lent);
+        Call { id, method, payload, attempt, boot_outcome, trace_parent: None, lent }
     }
 
     /// Notifies the jobs that a call has ended. Used for calls whose answer is not sent to the

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plugin::{Lent, Nothing, Plugin, SystemClock};
+use plugin::{Lent, Plugin, SystemClock};
 use tokio::runtime::Handle;
 use tokio::task::{JoinSet, spawn_blocking};
 
@@ -26,9 +26,10 @@ use crate::device::systemd::ServiceManager;
 use crate::identity::Identity;
 use crate::journal::Journal;
 use crate::known_good::KnownGood;
-use crate::lent::durable::Durable;
+use crate::lent::durable::{self, Durable};
 use crate::lent::http::Http;
 use crate::lent::log::{Log, RecentLines};
+use crate::lent::metrics::Metrics;
 use crate::lent::power::boot::Machine;
 use crate::lent::telemetry::Telemetry;
 use crate::lent::twin::Twin;
@@ -275,6 +276,8 @@ impl ProcessParts {
         if let Some(durable) = &durable {
             durable.jobs.count_in(&memory);
         }
+        let plugin_metrics = Arc::new(Metrics::default());
+        let (state, jobs, power) = durable::handles(durable.as_ref());
         let lent = Lent {
             device_id,
             clock: Arc::new(SystemClock),
@@ -284,18 +287,10 @@ impl ProcessParts {
             }),
             twin: Arc::clone(&twin) as _,
             telemetry: Arc::clone(&telemetry) as _,
-            state: match &durable {
-                Some(durable) => Arc::clone(&durable.state) as _,
-                None => Arc::new(Nothing),
-            },
-            jobs: match &durable {
-                Some(durable) => Arc::clone(&durable.jobs) as _,
-                None => Arc::new(Nothing),
-            },
-            power: match &durable {
-                Some(durable) => Arc::clone(&durable.power) as _,
-                None => Arc::new(Nothing),
-            },
+            state,
+            jobs,
+            metrics: plugin_metrics.lent(durable.is_none()),
+            power,
             http: Arc::new(self.http.clone()),
         };
         let slots = self.config.plugins.iter().map(|(name, section)| {
@@ -310,7 +305,8 @@ impl ProcessParts {
         let jobs = durable.as_ref().map(|durable| Arc::clone(&durable.jobs));
         let tracing = tracer.map(|tracer| Tracing { tracer, jobs });
         let router = Router::new(table, lent, journal).with_log_name(shared_log);
-        let router = Arc::new(router.with_tracing(tracing));
+        let field = self.config.host.otlp.traceparent_key.clone();
+        let router = Arc::new(router.with_tracing(tracing, field));
         admission.set(RouterAdmission::new(&router));
         let (grace, counts) = (self.config.host.grace, Arc::clone(&self.counts));
         let service_manager = ServiceManager::none();
@@ -325,6 +321,7 @@ impl ProcessParts {
             messages,
             twin,
             telemetry,
+            plugin_metrics,
             grace,
             counts,
             service_manager,

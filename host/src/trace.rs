@@ -117,9 +117,7 @@ impl Tracer {
 
     /// Returns the context that a caller has put into the configured field of a payload.
     pub(crate) fn context_of(&self, payload: &[u8]) -> Option<TraceContext> {
-        let field = self.field.as_ref()?;
-        let payload: serde_json::Value = serde_json::from_slice(payload).ok()?;
-        TraceContext::parse(payload.get(field)?.as_str()?)
+        TraceContext::of_payload(payload, self.field.as_ref()?)
     }
 
     /// Begins a span that continues the trace of `parent`, or else a new trace.

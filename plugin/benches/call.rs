@@ -58,7 +58,8 @@ fn calls(criterion: &mut Criterion) {
 fn call<'a>(lent: &Arc<Lent>, method: &'a str) -> Call<'a> {
     let (attempt, boot_outcome) = (1, BootOutcome::NotWaitedFor);
     let id = Arc::from("call-1");
-    Call { id, method, payload: "[42]", attempt, boot_outcome, lent: Arc::clone(lent) }
+    let lent = Arc::clone(lent);
+    Call { id, method, payload: "[42]", attempt, boot_outcome, trace_parent: None, lent }
 }
 
 /// Returns the medians of alternating rounds, so that other load on the machine affects

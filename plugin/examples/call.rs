@@ -100,6 +100,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         http: terminal,
         state: nothing.clone(),
         jobs: nothing.clone(),
+        metrics: nothing.clone(),
         power: nothing,
     });
     let call = Call {
@@ -108,6 +109,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         payload: &payload,
         attempt: 1,
         boot_outcome: BootOutcome::default(),
+        trace_parent: None,
         lent,
     };
     let answer = plugin.invoke(call).await?;

@@ -12,6 +12,8 @@ use tokio::sync::Semaphore;
 pub(crate) struct About {
     /// Name in the host's configuration.
     pub(crate) name: String,
+    /// Number of the loaded version, unique in the process.
+    pub(crate) version: u64,
     /// Limits of the plugin's calls.
     pub(crate) limits: Limits,
     /// Keys and values returned by the interface `config`.

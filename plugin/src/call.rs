@@ -28,6 +28,8 @@ pub struct Call<'a> {
     pub attempt: u32,
     /// Outcome of the boot that a job waited for.
     pub boot_outcome: BootOutcome,
+    /// Context of the trace to which the call belongs, as `traceparent` of W3C Trace Context.
+    pub trace_parent: Option<String>,
     /// Handles that the host provides.
     pub lent: Arc<Lent>,
 }

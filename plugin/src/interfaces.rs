@@ -10,6 +10,7 @@ mod context;
 mod http;
 mod jobs;
 mod log;
+mod metrics;
 mod power;
 mod state;
 mod telemetry;

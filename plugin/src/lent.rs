@@ -9,6 +9,7 @@
 
 mod http;
 mod jobs;
+mod metrics;
 mod nothing;
 mod power;
 mod state;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 pub use http::{HttpClient, HttpError, HttpRequest};
 pub use jobs::{BootOutcome, JobQueue, JobWhen, NewJob};
+pub use metrics::MetricSink;
 pub use nothing::Nothing;
 pub use power::Power;
 pub use state::StateStore;
@@ -41,6 +43,8 @@ pub struct Lent {
     pub state: Arc<dyn StateStore>,
     /// Jobs, which outlive their calls.
     pub jobs: Arc<dyn JobQueue>,
+    /// Metrics of plugins.
+    pub metrics: Arc<dyn MetricSink>,
     /// Reboots of the machine, for plugins with the capability `power`.
     pub power: Arc<dyn Power>,
     /// HTTP requests, for plugins with the capability `http`.

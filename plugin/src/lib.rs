@@ -31,6 +31,7 @@
 //! * `budget`: the memory of all calls and of the host's queues together;
 //! * `interfaces`: the imports of a plugin, one file each;
 //! * `lent`: the traits that a host implements;
+//! * `metrics`: the metrics of a plugin, within their rules;
 //! * `about`, `settings`, `limits`, `capability`: the description of a plugin;
 //! * `error`: failures of the engine, of loading, and of calls.
 //!
@@ -58,6 +59,7 @@ mod error;
 mod interfaces;
 mod lent;
 mod limits;
+mod metrics;
 mod plugin;
 mod settings;
 mod ticker;
@@ -79,10 +81,14 @@ pub use error::{CallError, EncodeError, EngineError, JobError, LoadError, Refusa
 pub use json::{Json, JsonError, affects_display, escape, readable};
 pub use lent::{
     BootOutcome, Clock, Document, HostError, HttpClient, HttpError, HttpRequest, JobQueue, JobWhen,
-    Lent, Level, LogLine, LogSink, NewJob, Nothing, Power, StateStore, SystemClock, TelemetrySink,
-    TwinAccess,
+    Lent, Level, LogLine, LogSink, MetricSink, NewJob, Nothing, Power, StateStore, SystemClock,
+    TelemetrySink, TwinAccess,
 };
 pub use limits::{LimitError, Limits, MAX_DEADLINE};
+pub use metrics::{
+    DroppedUpdate, MetricChange, MetricError, MetricKind, MetricLabel, MetricSeries, MetricUpdate,
+    MetricValue, PluginMetrics,
+};
 pub use plugin::{CallPermit, Plugin};
 pub use settings::hosts::{HttpHost, HttpHostError};
 pub use settings::{HttpSettings, PluginSettings};

@@ -86,6 +86,10 @@ pub struct Limits {
     /// Maximum number of state changes of one call. Each is written to disk.
     pub state_changes: u32,
 
+    /// Maximum number of series of the plugin's metrics. A series has 8 labels at most, and takes
+    /// some 200 bytes, or 2 KiB with the longest names and values.
+    pub metric_series: usize,
+
     /// Maximum number of pending jobs of the plugin, and of jobs that one call can
     /// schedule.
     pub jobs: u32,
@@ -118,6 +122,7 @@ impl Default for Limits {
             state_bytes: MIB,
             state_value_bytes: 64 * KIB,
             state_changes: 100,
+            metric_series: 500,
             jobs: 64,
             job_attempts: 10,
         }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rig::{Rig, set};
 use serde_json::{Value, json};
 
@@ -51,10 +53,11 @@ async fn a_receiver_decodes_the_metrics_also_after_it_was_not_available() {
     let methods = set("methods", vec!["echo", "trap"]);
     let rig = Rig::new()
         .plugin("misbehaves.wat", [methods, set("disable_after", 0)])
+        .plugin("counts.wat", set("methods", vec!["order"]))
         .host(otlp)
         .start()
         .await;
-    for method in ["echo", "echo", "trap"] {
+    for method in ["order", "echo", "echo", "trap"] {
         rig.service.call(method, json!(1)).await.unwrap();
     }
 
@@ -79,9 +82,36 @@ async fn a_receiver_decodes_the_metrics_also_after_it_was_not_available() {
     let (bounds, buckets) = (&echo["explicitBounds"], &echo["bucketCounts"]);
     assert_eq!(bounds.as_array().unwrap().len() + 1, buckets.as_array().unwrap().len());
     assert_eq!(points(&received, "behaviour_host_connected")[0]["asDouble"], 1.0);
+    let orders = &points(&received, "behaviour_plugin_orders")[0];
+    assert_eq!((&orders["asDouble"], attribute(orders, "plugin")), (&json!(1.0), &json!("counts")));
+    assert_eq!(attribute(orders, "size"), "xl");
+    assert_eq!(points(&received, "behaviour_plugin_heat")[0]["asDouble"], 21.5);
+    assert_eq!(points(&received, "behaviour_plugin_wait_seconds")[0]["count"], "1");
     let resource = &received["body"]["resourceMetrics"][0]["resource"];
     assert_eq!(attribute(resource, "service.name"), "behaviour-host");
     assert_eq!(attribute(resource, "device.id"), rig::DEVICE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_gets_the_context_of_its_call_while_traces_are_pushed() {
+    let Some(sdk) = sdk() else { return };
+    let (mut receiver, port) = sdk.otlp_receiver().await;
+    let endpoint = set("host.otlp.endpoint", format!("http://127.0.0.1:{port}"));
+    let counts = set("methods", vec!["trace"]);
+    let rig = Rig::new().plugin("counts.wat", counts).host(endpoint).start().await;
+    let answer = rig.service.call("trace", json!(null)).await.unwrap();
+    let context = answer.payload.as_str().unwrap().to_owned();
+
+    let is_trace = |it: &Value| it["path"] == "/v1/traces";
+    let received = receiver.wait_for_matching("received", is_trace).await;
+    let spans = &received["body"]["resourceSpans"][0]["scopeSpans"][0]["spans"];
+    let spans = spans.as_array().unwrap();
+    let plugin = spans.iter().find(|span| span["name"] == "plugin").unwrap();
+    let id = |key: &str| {
+        let bytes = STANDARD.decode(plugin[key].as_str().unwrap()).unwrap();
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    assert_eq!(context, format!("00-{}-{}-01", id("traceId"), id("spanId")));
 }
 
 /// Returns the span with this name below `parent`.

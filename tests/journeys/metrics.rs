@@ -106,3 +106,55 @@ async fn callers_do_not_choose_labels_and_lost_connections_are_counted_by_reason
     let failures = failures.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap());
     assert!(failures.sum::<f64>() >= 1.0, "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_keeps_metrics_that_survive_a_swap_and_a_flood_of_labels_is_bounded() {
+    let rig = Rig::new().plugin("counts.wat", set("limits.metric_series", 20)).start().await;
+    let call = async |method| {
+        assert_eq!(rig.service.call(method, json!(null)).await.unwrap().status, 200);
+    };
+    call("order").await;
+    // A custom section makes the same guest another version.
+    let mut next = fixtures::guest("counts.wat");
+    next.extend_from_slice(b"\x00\x02\x01x");
+    let file = rig.plugin_file("counts");
+    std::fs::write(file.with_extension("new"), next).unwrap();
+    std::fs::rename(file.with_extension("new"), file).unwrap();
+    let swaps = "behaviour_host_plugin_swaps_total{plugin=\"counts\"}";
+    until("the next version is active", || async {
+        (value(&metrics(&rig).await, swaps) >= 1.0).then_some(())
+    })
+    .await;
+    call("order").await;
+    call("flood").await;
+
+    let text = metrics(&rig).await;
+    let own = |name: &str| value(&text, &format!("behaviour_plugin_{name}"));
+    assert_eq!(own("orders_total{plugin=\"counts\",size=\"xl\"}"), 2.0, "{text}");
+    assert_eq!(own("heat{plugin=\"counts\"}"), 21.5);
+    assert_eq!(own("wait_seconds_count{plugin=\"counts\"}"), 2.0);
+    assert_eq!(own("wait_seconds_bucket{le=\"0.1\",plugin=\"counts\"}"), 0.0);
+    assert_eq!(own("wait_seconds_bucket{le=\"0.25\",plugin=\"counts\"}"), 2.0);
+    let about = |name: &str| {
+        value(&text, &format!("behaviour_host_plugin_metric_{name}{{plugin=\"counts\"}}"))
+    };
+    assert_eq!((about("series"), about("series_left_out")), (20.0, 0.0));
+    assert_eq!(about("updates_dropped_total"), 100_000.0 - 17.0);
+    let floods = text.lines().filter(|line| line.starts_with("behaviour_plugin_flood_total{"));
+    assert_eq!(floods.count(), 17);
+    assert!(text.ends_with("# EOF\n") && text.matches("# EOF").count() == 1, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_passes_on_the_trace_of_the_caller_while_none_is_recorded() {
+    let key = set("host.otlp.traceparent_key", "trace");
+    let rig = Rig::new().plugin("counts.wat", ()).host(key).start().await;
+    let context = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    let answer = rig.service.call("trace", json!({ "trace": context })).await.unwrap();
+    assert_eq!(answer.payload, json!(context));
+    for payload in [json!(null), json!({ "trace": "00-1" }), json!({ "traceparent": context })] {
+        let answer = rig.service.call("trace", payload).await.unwrap();
+        assert_eq!(answer.payload, json!(null));
+    }
+}

@@ -196,3 +196,24 @@ async fn a_replay_gets_the_recorded_refusals_of_http_requests() {
         assert_eq!(exchanges.last().unwrap()["response"]["cause"], cause, "{case}");
     }
 }
+
+#[tokio::test]
+async fn a_replay_expects_the_metrics_and_has_the_trace_context_of_the_call() {
+    let rig = Rig::new()
+        .plugin("counts.wat", ())
+        .host(set("host.otlp.traceparent_key", "trace"))
+        .start()
+        .await;
+    let context = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for method in ["order", "trace"] {
+        let mut recording = Recording::start(&rig, method, 1).await;
+        rig.service.call(method, json!({ "trace": context })).await.unwrap();
+        let case = recording.next().await;
+        assert_eq!(replay(&rig.plugin_file("counts"), &case).await, "", "{case}");
+        let mut changed: Value = serde_json::from_str(&case).unwrap();
+        assert_eq!(changed["trace_parent"], context);
+        changed["expect"]["metrics"] = json!([{ "name": "orders", "value": 7 }]);
+        let differences = replay(&rig.plugin_file("counts"), &changed.to_string()).await;
+        assert!(differences.contains("metrics[0]"), "{differences}");
+    }
+}

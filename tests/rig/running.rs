@@ -231,7 +231,7 @@ impl Running {
         let machine = self.machine();
         let mut ended = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            Ok(host::run_on(&machine, config, identity, stopped).await?)
+            Ok(Box::pin(host::run_on(&machine, config, identity, stopped)).await?)
         });
         tokio::select! {
             () = self.ready() => {}

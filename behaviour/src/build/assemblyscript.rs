@@ -107,8 +107,8 @@ mod tests {
             );
             ::wat::parse_str(text).unwrap()
         };
-        let renames = [("methods__invoke".into(), "device:behaviour/methods@0.1.1#invoke".into())];
-        let full = module("device:behaviour/methods@0.1.1#invoke");
+        let renames = [("methods__invoke".into(), "device:behaviour/methods@0.1.2#invoke".into())];
+        let full = module("device:behaviour/methods@0.1.2#invoke");
         assert_eq!(renamed(&module("methods__invoke"), &renames), Some(full.clone()));
         assert_eq!(renamed(&full, &renames), Some(full));
     }

@@ -11,12 +11,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::compare::{Difference, compare, difference, matches};
+use super::metrics::{ActualMetrics, Metric};
 use super::{log_diff, positions};
 use crate::desk::{Action, Outcome, milliseconds, object, text};
 
 /// The keys of [`Expect`], in the order in which differences are shown. The keys that the
 /// caller of a method sees come first.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "status",
     "answer",
     "error",
@@ -28,6 +29,7 @@ const KEYS: [&str; 12] = [
     "state",
     "jobs",
     "ran",
+    "metrics",
     "reboot",
 ];
 
@@ -71,6 +73,9 @@ pub struct Expect {
     /// The runs of jobs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ran: Option<Vec<Listed<Run>>>,
+    /// The metrics that were updated, in the order of their names and labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Vec<Listed<Metric>>>,
     /// The requested reboot; `null` for none.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub reboot: Option<Option<Reboot>>,
@@ -224,7 +229,7 @@ impl Expect {
                         &in_part(&positions::without(expected)),
                         &positions::without(found),
                     ) => {}
-                ("telemetry" | "jobs" | "ran" | "reboot", _, Some(found)) => {
+                ("telemetry" | "jobs" | "ran" | "metrics" | "reboot", _, Some(found)) => {
                     compare(key, &in_part(expected), found, &mut differences);
                 }
                 ("message", _, Some(found))
@@ -248,6 +253,7 @@ impl ActualValues {
         let (mut log, mut telemetry) = (Vec::new(), Vec::new());
         let (mut jobs, mut runs) = (Vec::new(), Vec::new());
         let (mut reported, mut reboot) = (Map::new(), Value::Null);
+        let mut metrics = ActualMetrics::default();
         for event in &outcome.events {
             match &event.action {
                 Action::Log { level, message, fields } => {
@@ -275,7 +281,7 @@ impl ActualValues {
                 Action::RebootAsked { delay_ms, reason } if reboot.is_null() => {
                     reboot = json!({"delay_ms": delay_ms, "reason": reason});
                 }
-                _ => {}
+                action => metrics.add(action),
             }
         }
         let state: Map<String, Value> =
@@ -283,7 +289,7 @@ impl ActualValues {
         let took_ms = milliseconds(outcome.took);
         let mut value = json!({
             "reported": reported, "took_ms": took_ms, "telemetry": telemetry, "state": state,
-            "jobs": jobs, "ran": runs, "reboot": reboot,
+            "jobs": jobs, "ran": runs, "metrics": metrics.into_values(), "reboot": reboot,
         });
         match &outcome.answer {
             Ok(Some(answer)) => {

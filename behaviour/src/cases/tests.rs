@@ -48,7 +48,7 @@ fn an_invalid_case_is_reported_in_one_line_with_file_and_key() {
     check_invalid(
         r#"{"method": "open", "expect": {"statsu": 200}}"#,
         "expect.statsu: unknown field `statsu`, expected one of `status`, `answer`, `error`, \
-         `message`, `reported`, `log`, `took_ms`, `telemetry`, `state`, `jobs`, `ran`, `reboot` \
+         `message`, `reported`, `log`, `took_ms`, `telemetry`, `state`, `jobs`, `ran`, `metrics`, `reboot` \
          at line 1 column 38",
     );
     check_invalid(

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::clock::VirtualClock;
 use super::export_call::{CallFailure, ExportCall};
 use super::jobs::{Jobs, Stopped};
+use super::metrics::Metrics;
 use super::network::SimulatedHttp;
 use super::power::SimulatedPower;
 use super::record::Record;
@@ -21,9 +22,11 @@ pub(super) struct Device {
     pub(super) twin: Arc<Twin>,
     pub(super) state: Arc<State>,
     pub(super) jobs: Arc<Jobs>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) power: Arc<SimulatedPower>,
     pub(super) http: Arc<SimulatedHttp>,
     pub(super) lent: Arc<Lent>,
+    pub(super) trace_parent: Option<String>,
 }
 
 impl Device {
@@ -37,6 +40,7 @@ impl Device {
         let twin = Arc::new(Twin::new(desk, Arc::clone(&record)));
         let state = Arc::new(State::new(desk.state.clone(), Arc::clone(&record)));
         let jobs = Arc::new(Jobs::new(desk, clock.now(), Arc::clone(&record)));
+        let metrics = Arc::new(Metrics::new(Arc::clone(&record)));
         let power = Arc::new(SimulatedPower::new(Arc::clone(&record)));
         let http = Arc::new(SimulatedHttp::new(&desk.network, Arc::clone(&record)));
         let lent = Arc::new(Lent {
@@ -47,10 +51,12 @@ impl Device {
             telemetry: Arc::clone(&record) as _,
             state: Arc::clone(&state) as _,
             jobs: Arc::clone(&jobs) as _,
+            metrics: Arc::clone(&metrics) as _,
             power: Arc::clone(&power) as _,
             http: Arc::clone(&http) as _,
         });
-        Device { record, twin, state, jobs, power, http, lent }
+        let trace_parent = desk.trace_parent.clone();
+        Device { record, twin, state, jobs, metrics, power, http, lent, trace_parent }
     }
 
     /// Returns a call with these names. [`ExportCall::run`] sets the payload and the attempt.
@@ -62,6 +68,7 @@ impl Device {
             lent: Arc::clone(&self.lent),
             attempt: 1,
             boot_outcome: BootOutcome::NotWaitedFor,
+            trace_parent: self.trace_parent.clone(),
         }
     }
 

@@ -163,6 +163,7 @@ impl Jobs {
             lent: Arc::clone(lent),
             attempt: *runs,
             boot_outcome: *boot_outcome,
+            trace_parent: None,
         };
         let (retry, reason) = match plugin.run_job(call).await {
             Ok(Ok(())) => (None, "done".to_owned()),

@@ -102,6 +102,38 @@ pub enum Action {
     Booted,
     /// A simulated restart of the host.
     HostRestarted,
+    /// The amount by which a counter has grown.
+    Counter {
+        /// The name.
+        name: String,
+        /// The labels.
+        #[serde(serialize_with = "as_object")]
+        labels: Vec<(String, String)>,
+        /// The amount.
+        value: f64,
+    },
+    /// The last value of a gauge.
+    Gauge {
+        /// The name.
+        name: String,
+        /// The labels.
+        #[serde(serialize_with = "as_object")]
+        labels: Vec<(String, String)>,
+        /// The value.
+        value: f64,
+    },
+    /// The values that were added to a histogram.
+    Histogram {
+        /// The name.
+        name: String,
+        /// The labels.
+        #[serde(serialize_with = "as_object")]
+        labels: Vec<(String, String)>,
+        /// The number of values.
+        count: u64,
+        /// The sum of the values.
+        sum: f64,
+    },
     /// An HTTP request.
     HttpRequest {
         /// The method.
@@ -230,6 +262,7 @@ impl Action {
             | Action::JobRan { .. }
             | Action::JobsLeft { .. } => "job",
             Action::RebootAsked { .. } | Action::Booted | Action::HostRestarted => "power",
+            Action::Counter { .. } | Action::Gauge { .. } | Action::Histogram { .. } => "metric",
             Action::HttpRequest { .. } => "http",
         }
     }
@@ -270,6 +303,21 @@ impl fmt::Display for Action {
             }
             Action::Booted => f.write_str("boot simulated"),
             Action::HostRestarted => f.write_str("restart of the host simulated"),
+            Action::Counter { name, labels, value } => {
+                f.write_str(name)?;
+                pairs(f, labels)?;
+                write!(f, ": +{value}")
+            }
+            Action::Gauge { name, labels, value } => {
+                f.write_str(name)?;
+                pairs(f, labels)?;
+                write!(f, ": {value}")
+            }
+            Action::Histogram { name, labels, count, sum } => {
+                f.write_str(name)?;
+                pairs(f, labels)?;
+                write!(f, ": count {count}, sum {sum}")
+            }
             Action::HttpRequest { method, url, outcome } => {
                 write!(f, "{method} {}: {}", escaped(url), escaped(outcome))
             }

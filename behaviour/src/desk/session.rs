@@ -126,6 +126,7 @@ impl<'a> Session<'a> {
             // Without a time limit, the plugin is not started after a simulated boot.
             let _started = device.pass(plugin, None).await;
         });
+        device.metrics.report();
         outcome.events.extend(device.record.take());
         (outcome.reported, outcome.state) = (device.twin.reported_body(), device.state.all());
     }
@@ -150,10 +151,12 @@ impl Begun {
 
     /// Returns the outcome of the step, which ends now.
     fn outcome(self, device: &Device, answer: Result<Option<Answer>, CallFailure>) -> Outcome {
+        let real_time = self.wall.elapsed();
+        device.metrics.report();
         Outcome {
             answer,
             took: device.record.now().saturating_sub(self.time),
-            real_time: self.wall.elapsed(),
+            real_time,
             events: device.record.take(),
             unsent: device.http.unsent(),
             reported: device.twin.reported_body(),

@@ -2,11 +2,11 @@
 //
 // `behaviour build` generates gen/behaviour.d.ts, which declares the modules, from wit/.
 
-import { nowRfc3339 } from 'device:behaviour/clock@0.1.1';
-import { write } from 'device:behaviour/log@0.1.1';
-import { report } from 'device:behaviour/twin@0.1.1';
-import type { Methods } from 'device:behaviour/methods@0.1.1';
-import type { MethodError } from 'device:behaviour/types@0.1.1';
+import { nowRfc3339 } from 'device:behaviour/clock@0.1.2';
+import { write } from 'device:behaviour/log@0.1.2';
+import { report } from 'device:behaviour/twin@0.1.2';
+import type { Methods } from 'device:behaviour/methods@0.1.2';
+import type { MethodError } from 'device:behaviour/types@0.1.2';
 
 export const methods: Methods = {
   // `payload` is JSON text. To refuse the call, throw a `MethodError`.

@@ -4,10 +4,10 @@
 ;; pointer and a length. A result that does not fit into one number is written to the
 ;; address in the last argument.
 (module
-  (import "device:behaviour/clock@0.1.1" "now-rfc3339" (func $now (param $text i32)))
-  (import "device:behaviour/log@0.1.1" "write"
+  (import "device:behaviour/clock@0.1.2" "now-rfc3339" (func $now (param $text i32)))
+  (import "device:behaviour/log@0.1.2" "write"
     (func $log (param $level i32) (param $text i32) (param $len i32) (param $fields i32) (param $count i32)))
-  (import "device:behaviour/twin@0.1.1" "report"
+  (import "device:behaviour/twin@0.1.2" "report"
     (func $report (param $patch i32) (param $len i32) (param $returned i32)))
 
   (memory (export "memory") 2)
@@ -57,7 +57,7 @@
 
   ;; `payload` is JSON text. Returns the address of the result: a byte that is 0 for an
   ;; answer and 1 for a refusal, followed by the fields of the answer or refusal.
-  (func (export "device:behaviour/methods@0.1.1#invoke")
+  (func (export "device:behaviour/methods@0.1.2#invoke")
     (param $name i32) (param $name_len i32) (param $payload i32) (param $len i32) (result i32)
     (if (i32.eqz (call $is_greet (local.get $name) (local.get $name_len)))
       (then

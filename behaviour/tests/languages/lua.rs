@@ -148,6 +148,6 @@ fn a_guest_in_lua_imports_only_the_interfaces_that_it_requires() {
     let component =
         fs::read(build(&dir, &BuildOptions { out: None, ..options }).unwrap().path).unwrap();
     let names = |name: &str| component.windows(name.len()).any(|bytes| bytes == name.as_bytes());
-    assert!(names("device:behaviour/clock@0.1.1"));
-    assert!(!names("device:behaviour/twin@0.1.1") && !names("wasi_snapshot_preview1"));
+    assert!(names("device:behaviour/clock@0.1.2"));
+    assert!(!names("device:behaviour/twin@0.1.2") && !names("wasi_snapshot_preview1"));
 }

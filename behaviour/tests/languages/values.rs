@@ -13,7 +13,7 @@ fn built(language: Language, source: &str) -> Option<(tempfile::TempDir, BuiltCo
     let (folder, options) = project(language)?;
     let dir = folder.path().join("script");
     fs::write(dir.join(language.entry()), source).unwrap();
-    let world = "package device:behaviour@0.1.1;
+    let world = "package device:behaviour@0.1.2;
         world mine { include behaviour; export deferred; }";
     fs::write(dir.join("wit/mine.wit"), world).unwrap();
     let described = format!("name = \"script\"\nlang = \"{language}\"\nworld = \"mine\"\n");
@@ -27,8 +27,8 @@ fn built(language: Language, source: &str) -> Option<(tempfile::TempDir, BuiltCo
 #[test]
 fn a_guest_in_javascript_can_pass_and_receive_every_number_of_the_contract() {
     let source = "
-        import { attempt } from 'device:behaviour/context@0.1.1';
-        import { afterDelay } from 'device:behaviour/jobs@0.1.1';
+        import { attempt } from 'device:behaviour/context@0.1.2';
+        import { afterDelay } from 'device:behaviour/jobs@0.1.2';
         export const methods = {
           invoke() {
             for (const delay of [0, 2 ** 31 - 1, 2 ** 31, 2592000000, 2 ** 32 - 1]) afterDelay('x', 'null', delay);
@@ -53,13 +53,13 @@ fn a_guest_in_javascript_can_pass_and_receive_every_number_of_the_contract() {
 #[test]
 fn a_guest_in_javascript_can_catch_errors_about_invalid_values() {
     let source = r#"
-        import { sleepMs } from 'device:behaviour/clock@0.1.1';
-        import { get } from 'device:behaviour/config@0.1.1';
-        import { afterDelay } from 'device:behaviour/jobs@0.1.1';
-        import { write } from 'device:behaviour/log@0.1.1';
-        import * as state from 'device:behaviour/state@0.1.1';
-        import { send } from 'device:behaviour/telemetry@0.1.1';
-        import { report } from 'device:behaviour/twin@0.1.1';
+        import { sleepMs } from 'device:behaviour/clock@0.1.2';
+        import { get } from 'device:behaviour/config@0.1.2';
+        import { afterDelay } from 'device:behaviour/jobs@0.1.2';
+        import { write } from 'device:behaviour/log@0.1.2';
+        import * as state from 'device:behaviour/state@0.1.2';
+        import { send } from 'device:behaviour/telemetry@0.1.2';
+        import { report } from 'device:behaviour/twin@0.1.2';
         const wrong = [
           () => afterDelay('x', 'null', -86400000), () => sleepMs(-1), () => sleepMs(2 ** 32), () => sleepMs(1.5),
           () => sleepMs(NaN), () => sleepMs('5'), () => sleepMs(5n), () => sleepMs(), () => state.set('opened', '42'),
@@ -138,8 +138,8 @@ fn a_guest_in_javascript_fails_with_a_message_whatever_it_throws() {
 #[test]
 fn a_guest_in_typescript_can_pass_large_numbers_and_catch_invalid_ones() {
     let source = "
-        import { afterDelay } from 'device:behaviour/jobs@0.1.1';
-        import type { Methods } from 'device:behaviour/methods@0.1.1';
+        import { afterDelay } from 'device:behaviour/jobs@0.1.2';
+        import type { Methods } from 'device:behaviour/methods@0.1.2';
         export const methods: Methods = {
           invoke() {
             afterDelay('x', 'null', 2592000000);

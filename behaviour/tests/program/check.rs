@@ -12,7 +12,7 @@ fn a_component_is_described_without_being_run() {
     let lines: Vec<_> = output.stdout.lines().collect();
     assert!(lines[0].starts_with("asks.wasm: core module with embedded WIT, "), "{}", lines[0]);
     for line in [
-        "  built for  device:behaviour@0.1.1",
+        "  built for  device:behaviour@0.1.2",
         "  imports    context, clock, config, twin, telemetry",
         "  WASI       none",
         "  exports    methods",
@@ -41,7 +41,7 @@ fn a_component_is_refused_until_its_capabilities_are_granted() {
     assert_eq!(
         output.stderr,
         format!(
-            "error: imports `device:behaviour/power@0.1.1`, which is not granted\n\
+            "error: imports `device:behaviour/power@0.1.2`, which is not granted\n\
              hint: {}\n",
             r#"add `capabilities = ["power"]` under [plugins.reboots] in host.toml to grant this"#
         )

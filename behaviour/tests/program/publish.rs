@@ -69,7 +69,7 @@ fn a_plugin_is_published_signed_verified_and_fetched() {
         "  release    7",
         "  methods    ask",
         "  config     {\"a\": 1}",
-        "  contract   0.1.1",
+        "  contract   0.1.2",
         "  imports    context, clock, config, twin, telemetry",
         "  SBOM       none",
     ] {

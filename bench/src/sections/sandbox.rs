@@ -110,6 +110,7 @@ async fn in_plugin(
             payload,
             attempt: 1,
             boot_outcome: BootOutcome::default(),
+            trace_parent: None,
             lent: Arc::clone(lent),
         };
         let answer = plugin.invoke(call).await?;

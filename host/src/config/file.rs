@@ -296,6 +296,7 @@ limits! {
     state_bytes: usize,
     state_value_bytes: usize,
     state_changes: u32,
+    metric_series: usize,
     jobs: u32,
     job_attempts: u32,
 }

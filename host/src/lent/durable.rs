@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use plugin::{JobQueue, Nothing, StateStore};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::clock::MachineClock;
@@ -23,6 +24,19 @@ pub(crate) struct Durable {
     pub(crate) power: Arc<Power>,
     /// The data directory, which no other host uses.
     pub(crate) directory: PathBuf,
+}
+
+/// The handles for state, jobs and reboots of plugins.
+pub(crate) type DurableHandles = (Arc<dyn StateStore>, Arc<dyn JobQueue>, Arc<dyn plugin::Power>);
+
+/// Returns the handles that are lent to plugins. Without persisted data, they refuse every request.
+pub(crate) fn handles(durable: Option<&Durable>) -> DurableHandles {
+    match durable {
+        Some(Durable { state, jobs, power, .. }) => {
+            (Arc::clone(state) as _, Arc::clone(jobs) as _, Arc::clone(power) as _)
+        }
+        None => (Arc::new(Nothing), Arc::new(Nothing), Arc::new(Nothing)),
+    }
 }
 
 impl Durable {

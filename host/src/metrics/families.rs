@@ -8,6 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
+use super::PREFIX;
 use crate::plugins::slot::{BOUNDS, MeterView};
 
 /// A label and its value.
@@ -16,7 +17,9 @@ pub(crate) type Label<'a> = (&'a str, &'a str);
 /// A family of metrics.
 #[derive(Debug)]
 pub(crate) struct Family<'a> {
-    /// Name without the prefix of the host and without the unit.
+    /// Start of the name, for the host's own families and for those of plugins.
+    pub(crate) prefix: &'static str,
+    /// Name without the prefix and without the unit.
     pub(crate) name: &'a str,
     pub(crate) help: &'a str,
     pub(crate) unit: Option<&'a Unit>,
@@ -121,6 +124,11 @@ impl Family<'_> {
 pub(super) struct Families<'a>(pub(super) &'a mut dyn FnMut(&Family<'_>) -> fmt::Result);
 
 impl Families<'_> {
+    /// Writes a family.
+    pub(super) fn family(&mut self, family: &Family<'_>) -> fmt::Result {
+        (self.0)(family)
+    }
+
     /// Writes counters.
     pub(super) fn counter<'l, const N: usize, V: Into<Count>>(
         &mut self,
@@ -131,7 +139,7 @@ impl Families<'_> {
     ) -> fmt::Result {
         let series = series.into_iter().map(|(labels, value)| (labels.to_vec(), value.into()));
         let samples = Samples::Counters(series.collect());
-        (self.0)(&Family { name, help, unit, samples })
+        (self.0)(&Family { prefix: PREFIX, name, help, unit, samples })
     }
 
     /// Writes a counter without labels.
@@ -155,7 +163,7 @@ impl Families<'_> {
     ) -> fmt::Result {
         let series = series.into_iter().map(|(labels, value)| (labels.to_vec(), value));
         let samples = Samples::Gauges(series.collect());
-        (self.0)(&Family { name, help, unit, samples })
+        (self.0)(&Family { prefix: PREFIX, name, help, unit, samples })
     }
 
     /// Writes a gauge without labels.
@@ -178,6 +186,6 @@ impl Families<'_> {
     ) -> fmt::Result {
         let series = series.iter().map(|(labels, view)| (labels.to_vec(), view.into()));
         let samples = Samples::Histograms(series.collect());
-        (self.0)(&Family { name, help, unit: Some(&Unit::Seconds), samples })
+        (self.0)(&Family { prefix: PREFIX, name, help, unit: Some(&Unit::Seconds), samples })
     }
 }

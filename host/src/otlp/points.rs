@@ -7,7 +7,7 @@ use super::messages::metrics::{
     NumberPoint, ResourceMetrics, ScopeMetrics, Sum,
 };
 use super::messages::{InstrumentationScope, KeyValue, Resource};
-use crate::metrics::{Count, Family, HostMetrics, Label, PREFIX, Samples};
+use crate::metrics::{Count, Family, HostMetrics, Label, Samples};
 
 /// Returns the request with all metrics at the time `now`.
 pub(super) fn request(
@@ -81,7 +81,7 @@ fn metric(family: &Family<'_>, times: Times) -> Metric {
         }),
     };
     Metric {
-        name: format!("{PREFIX}_{}", family.name),
+        name: format!("{}_{}", family.prefix, family.name),
         description: family.help.to_owned(),
         unit: family.ucum().to_owned(),
         data: Some(data),

@@ -43,6 +43,7 @@ impl Selected {
             name: call.method.to_owned(),
             job: is_job.then_some((call.attempt, call.boot_outcome)),
             payload: call.payload.to_owned(),
+            trace_parent: call.trace_parent.clone(),
             time: lent.clock.now(),
             desired: lent.twin.desired().ok(),
             reported: lent.twin.reported().ok(),

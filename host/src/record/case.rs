@@ -54,6 +54,8 @@ struct Case {
     attempt: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     boot_outcome: Option<CaseBootOutcome>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_parent: Option<String>,
     time: String,
     #[serde(skip_serializing_if = "is_empty")]
     config: Value,
@@ -137,6 +139,7 @@ pub(super) fn recorded(
         payload: (payload.get() != "null").then_some(payload),
         attempt: call.job.map(|(attempt, _)| attempt),
         boot_outcome: call.job.map(|(_, outcome)| case_boot_outcome(outcome)),
+        trace_parent: call.trace_parent.clone(),
         time: format!("{:.3}", call.time),
         config: part("config"),
         capabilities: call.capabilities,
@@ -172,7 +175,7 @@ fn inputs(call: &CallInputs, effects: &Effects) -> (Value, Value) {
     let state: Map<String, Value> = state.collect();
     let inputs = json!({
         "payload": payload, "config": call.config, "twin": twin, "state": state,
-        "http": effects.http,
+        "http": effects.http, "trace_parent": call.trace_parent,
     });
     (inputs, payload)
 }
@@ -182,6 +185,9 @@ fn notes(call: &CallInputs, effects: &Effects) -> Vec<String> {
     let mut notes = effects.refused.clone();
     if call.state_is_unknown {
         notes.push("the state before the call could not be read".to_owned());
+    }
+    if effects.metrics.lock().dropped {
+        notes.push("the host dropped updates of metrics".to_owned());
     }
     if effects.incomplete {
         notes.push(
@@ -218,6 +224,7 @@ fn expected(effects: &Effects, ended: CallEnd) -> Value {
         ("telemetry", json!(effects.telemetry)),
         ("state", state.into()),
         ("jobs", json!(effects.jobs)),
+        ("metrics", effects.metrics.lock().expected()),
         ("reboot", json!(effects.reboot)),
     ] {
         expect.insert(key.to_owned(), value);

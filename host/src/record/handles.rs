@@ -16,6 +16,7 @@ use protocol::twin::merge_patches;
 use serde_json::{Map, Value, json};
 
 use super::http::Exchange;
+use super::metrics::{NotedMetrics, NotingMetrics};
 
 /// The maximum size of the noted effects of one call, in bytes.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -29,6 +30,8 @@ pub(super) struct Effects {
     pub(super) state: BTreeMap<String, Vec<u8>>,
     pub(super) jobs: Vec<Value>,
     pub(super) reboot: Option<Value>,
+    /// The metrics that the call updated.
+    pub(super) metrics: Arc<Mutex<NotedMetrics>>,
     /// The ids of the scheduled jobs.
     pub(super) job_ids: Vec<String>,
     /// `true` if the plugin waited for the hub in vain.
@@ -59,6 +62,10 @@ pub(super) fn noting(lent: &Arc<Lent>, effects: &Arc<Mutex<Effects>>) -> Arc<Len
         telemetry: Arc::clone(&noting) as _,
         state: Arc::clone(&noting) as _,
         jobs: Arc::clone(&noting) as _,
+        metrics: Arc::new(NotingMetrics {
+            inner: Arc::clone(&lent.metrics),
+            noted: Arc::clone(&effects.lock().metrics),
+        }),
         power: Arc::clone(&noting) as _,
         http: noting as _,
     })

@@ -17,6 +17,7 @@ pub(super) struct CallInputs {
     /// Attempt and boot outcome of a job; `None` for a method.
     pub(super) job: Option<(u32, BootOutcome)>,
     pub(super) payload: String,
+    pub(super) trace_parent: Option<String>,
     pub(super) time: Timestamp,
     /// Half of the twin; `None` if the host has not received it.
     pub(super) desired: Option<Document>,

@@ -35,6 +35,7 @@ fn inputs() -> CallInputs {
         name: "open".to_owned(),
         job: None,
         payload: r#"{"big": 12345678901234567890123, "list": []}"#.to_owned(),
+        trace_parent: None,
         time: "2030-01-01T12:00:00Z".parse().unwrap(),
         desired: Some(Document { body: "{}".to_owned(), version: 3 }),
         reported: Some(Document { body: r#"{"door":"shut"}"#.to_owned(), version: 9 }),
@@ -94,6 +95,21 @@ async fn a_failed_call_is_recorded_with_its_failure() {
     assert_eq!(call.notes, ["the state before the call could not be read"]);
 }
 
+#[tokio::test]
+async fn the_metrics_of_a_call_are_recorded_without_the_values_of_histograms() {
+    let router = router("counts.wat");
+    let mut recording = router.recorder().start(selection(1)).unwrap();
+    answer(&router, "order", "null").await;
+
+    let case = parse(&recording.next().await.unwrap());
+    let expected = json!([
+        {"name": "heat", "kind": "gauge", "labels": {}, "value": 21.5},
+        {"name": "orders", "kind": "counter", "labels": {"size": "xl"}, "value": 1.0},
+        {"name": "wait_seconds", "kind": "histogram", "labels": {}, "count": 1},
+    ]);
+    assert_eq!(case["expect"]["metrics"], expected);
+}
+
 #[test]
 fn a_case_has_all_inputs_of_the_call() {
     let call = answered(inputs(), &json!({"opened": true}), &[]);
@@ -112,7 +128,7 @@ fn a_case_has_all_inputs_of_the_call() {
     assert_eq!(case["capabilities"], json!(["power"]));
     assert_eq!(case["expect"]["answer"], json!({"opened": true}));
     assert_eq!(case["expect"]["jobs"], json!([]));
-    for key in ["config", "limits", "offline", "job", "attempt"] {
+    for key in ["config", "limits", "offline", "job", "attempt", "trace_parent"] {
         assert_eq!(case.get(key), None, "{key}");
     }
 }

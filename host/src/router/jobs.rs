@@ -113,6 +113,7 @@ impl Router {
             payload: job.payload,
             attempt: job.attempt,
             boot_outcome: job.boot_outcome,
+            trace_parent: None,
             lent: Arc::clone(&self.lent),
         };
         let span = self.begin_call_span(span, job.plugin, &mut call);

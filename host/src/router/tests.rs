@@ -97,6 +97,7 @@ pub(crate) fn stuck_call() -> Call<'static> {
         payload: "null",
         attempt: 1,
         boot_outcome: BootOutcome::NotWaitedFor,
+        trace_parent: None,
         lent: Arc::new(Lent { twin: Arc::new(Stuck), ..lent() }),
     }
 }
@@ -127,6 +128,7 @@ pub(crate) fn lent() -> Lent {
         log: Arc::new(Offline),
         twin: Arc::new(Offline),
         telemetry: Arc::new(Offline),
+        metrics: Arc::new(plugin::Nothing),
         state: Arc::new(plugin::Nothing),
         jobs: Arc::new(plugin::Nothing),
         power: Arc::new(plugin::Nothing),

@@ -31,6 +31,7 @@ pub(super) fn of(
         twin: Arc::clone(&device.twin),
         telemetry: Arc::clone(&device.telemetry),
         jobs,
+        of_plugins: Arc::clone(&device.plugin_metrics),
         journal,
         started: Instant::now(),
         started_at: SystemTime::now(),

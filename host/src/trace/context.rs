@@ -28,6 +28,12 @@ impl TraceContext {
         TraceContext { span: span_id(), ..*self }
     }
 
+    /// Returns the context that a caller has put into a field of a payload.
+    pub(crate) fn of_payload(payload: &[u8], field: &str) -> Option<TraceContext> {
+        let payload: serde_json::Value = serde_json::from_slice(payload).ok()?;
+        TraceContext::parse(payload.get(field)?.as_str()?)
+    }
+
     /// Parses the text. Later versions can have more at its end. Returns `None` if the text is
     /// invalid, which starts a new trace (section 4.3 of the specification).
     pub(crate) fn parse(text: &str) -> Option<TraceContext> {

@@ -100,7 +100,7 @@ fn a_plugin_that_does_not_load_is_reported_with_a_hint() {
     check(
         &plugin("reboots.wasm"),
         Some(&identity),
-        "plugin `p`: imports `device:behaviour/power@0.1.1`, which is not granted",
+        "plugin `p`: imports `device:behaviour/power@0.1.2`, which is not granted",
         "add \"power\" to `capabilities` under [plugins.p] to grant it",
     );
 }
@@ -178,7 +178,7 @@ fn check_reports_all_errors_that_would_prevent_a_start() {
         "plugin `c`: CA file nowhere.pem: ",
         "plugins: compile cache text.wasm/cache: ",
         "plugin `a`: nowhere.wasm: No such file",
-        "plugin `b`: imports `device:behaviour/power@0.1.1`, which is not granted",
+        "plugin `b`: imports `device:behaviour/power@0.1.2`, which is not granted",
     ];
 
     let done = program(directory.path(), &["check"], None).output().unwrap();

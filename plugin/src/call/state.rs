@@ -20,6 +20,7 @@ pub(crate) struct CallState {
     pub(crate) deadline: Instant,
     pub(crate) attempt: u32,
     pub(crate) boot_outcome: BootOutcome,
+    pub(crate) trace_parent: Option<String>,
     /// `None` unless the plugin imports WASI.
     pub(crate) wasi: Option<Box<Wasi>>,
     /// `None` unless the plugin has the capability `http`.
@@ -48,6 +49,7 @@ impl CallState {
             deadline: Instant::now() + time_limit,
             attempt: call.attempt,
             boot_outcome: call.boot_outcome,
+            trace_parent: call.trace_parent.clone(),
             http: plugin
                 .imports
                 .capabilities

@@ -12,7 +12,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 /// Version of `device:behaviour` that this host implements.
-pub(crate) const SUPPORTED_VERSION: &str = "0.1.1";
+pub(crate) const SUPPORTED_VERSION: &str = "0.1.2";
 
 /// Prefix of the versions that are compatible with this host.
 const COMPATIBLE_PREFIX: &str = "0.1.";
@@ -20,8 +20,8 @@ const COMPATIBLE_PREFIX: &str = "0.1.";
 const OUR_PACKAGE: &str = "device:behaviour";
 
 /// Interfaces of the default world, which every plugin can import.
-const DEFAULT_INTERFACES: [&str; 9] =
-    ["types", "context", "clock", "log", "config", "twin", "telemetry", "state", "jobs"];
+const DEFAULT_INTERFACES: [&str; 10] =
+    ["types", "context", "clock", "log", "config", "twin", "telemetry", "state", "jobs", "metrics"];
 
 /// Packages of WASI 0.2 that every plugin can import, without access to the system.
 /// `filesystem` and `sockets` are included because common adapters import their types;
@@ -236,7 +236,7 @@ pub(crate) fn optional<'a>(names: impl Iterator<Item = &'a str>) -> Exports {
 fn exports<'a>(names: impl Iterator<Item = &'a str>) -> Result<Exports, LoadError> {
     match find(names)? {
         (true, exports) => Ok(exports),
-        (false, _) => Err(LoadError::NoMethods("device:behaviour/methods@0.1.1")),
+        (false, _) => Err(LoadError::NoMethods("device:behaviour/methods@0.1.2")),
     }
 }
 
@@ -294,37 +294,37 @@ mod tests {
 
     #[test]
     fn the_default_world_and_wasi_are_provided() {
-        assert_eq!(check_import("device:behaviour/clock@0.1.1", &[]).unwrap(), Provider::Host);
+        assert_eq!(check_import("device:behaviour/clock@0.1.2", &[]).unwrap(), Provider::Host);
         assert_eq!(check_import("device:behaviour/twin@0.1.3", &[]).unwrap(), Provider::Host);
-        assert_eq!(check_import("device:behaviour/state@0.1.1", &[]).unwrap(), Provider::Host);
+        assert_eq!(check_import("device:behaviour/state@0.1.2", &[]).unwrap(), Provider::Host);
         assert_eq!(check_import("wasi:cli/stderr@0.2.6", &[]).unwrap(), Provider::Wasi);
     }
 
     #[test]
     fn a_capability_that_is_not_granted_is_refused_with_a_hint_to_grant_it() {
-        let (error, hint) = refused("device:behaviour/power@0.1.1");
+        let (error, hint) = refused("device:behaviour/power@0.1.2");
 
-        assert_eq!(error, "imports `device:behaviour/power@0.1.1`, which is not granted");
+        assert_eq!(error, "imports `device:behaviour/power@0.1.2`, which is not granted");
         let line = "add \"power\" to `capabilities` under [plugins.reboot] to grant it";
         assert_eq!(hint, line);
     }
 
     #[test]
     fn a_granted_capability_is_provided() {
-        let provider = check_import("device:behaviour/power@0.1.1", &[Capability::Power]).unwrap();
+        let provider = check_import("device:behaviour/power@0.1.2", &[Capability::Power]).unwrap();
         assert_eq!(provider, Provider::Granted(Capability::Power));
     }
 
     #[test]
     fn an_incompatible_version_is_refused_with_the_supported_one() {
         let (error, _) = refused("device:behaviour/clock@0.2.0");
-        assert_eq!(error, "needs `device:behaviour/clock@0.2.0`; this host has version 0.1.1");
+        assert_eq!(error, "needs `device:behaviour/clock@0.2.0`; this host has version 0.1.2");
     }
 
     #[test]
     fn a_pre_release_version_is_refused() {
-        let (error, _) = refused("device:behaviour/clock@0.1.1-rc.1");
-        assert_eq!(error, "needs `device:behaviour/clock@0.1.1-rc.1`; this host has version 0.1.1");
+        let (error, _) = refused("device:behaviour/clock@0.1.2-rc.1");
+        assert_eq!(error, "needs `device:behaviour/clock@0.1.2-rc.1`; this host has version 0.1.2");
         refused("wasi:clocks/wall-clock@0.2.0-rc-2023-12-05");
     }
 
@@ -344,12 +344,12 @@ mod tests {
 
     #[test]
     fn http_of_the_contract_is_refused_unless_it_is_granted() {
-        let (error, hint) = refused("device:behaviour/http@0.1.1");
+        let (error, hint) = refused("device:behaviour/http@0.1.2");
 
-        assert_eq!(error, "imports `device:behaviour/http@0.1.1`, which is not granted");
+        assert_eq!(error, "imports `device:behaviour/http@0.1.2`, which is not granted");
         let line = "add \"http\" to `capabilities` under [plugins.reboot] to grant it";
         assert_eq!(hint, line);
-        let provider = check_import("device:behaviour/http@0.1.1", &[Capability::Http]).unwrap();
+        let provider = check_import("device:behaviour/http@0.1.2", &[Capability::Http]).unwrap();
         assert_eq!(provider, Provider::Granted(Capability::Http));
     }
 
@@ -358,12 +358,12 @@ mod tests {
         let (error, hint) = refused("env");
         assert_eq!(error, "imports `env`, which this host does not have");
         assert!(hint.starts_with("a plugin can import device:behaviour/types, context,"), "{hint}");
-        refused("device:behaviours/clock@0.1.1");
+        refused("device:behaviours/clock@0.1.2");
     }
 
     #[test]
     fn a_component_without_methods_is_refused() {
-        let methods = "device:behaviour/methods@0.1.1";
+        let methods = "device:behaviour/methods@0.1.2";
         assert_eq!(exports(["init", methods].into_iter()).unwrap(), Exports::default());
 
         let error = exports(["init"].into_iter()).unwrap_err();
@@ -375,7 +375,7 @@ mod tests {
     #[test]
     fn optional_exports_are_found() {
         let names = ["methods", "deferred", "lifecycle"];
-        let names = names.map(|name| format!("device:behaviour/{name}@0.1.1"));
+        let names = names.map(|name| format!("device:behaviour/{name}@0.1.2"));
         let found = exports(names.iter().map(String::as_str)).unwrap();
         assert_eq!(found, Exports { deferred: true, lifecycle: true, ..Exports::default() });
     }

@@ -28,7 +28,7 @@ wasmtime::component::bindgen!({
 pub(in crate::interfaces) mod deferred {
     wasmtime::component::bindgen!({
         path: "../wit",
-        inline: "package plugin:deferred; world with-deferred { export device:behaviour/deferred@0.1.1; }",
+        inline: "package plugin:deferred; world with-deferred { export device:behaviour/deferred@0.1.2; }",
         with: { "device:behaviour/types": super::device::behaviour::types },
         exports: { default: async },
     });
@@ -38,7 +38,7 @@ pub(in crate::interfaces) mod deferred {
 pub(in crate::interfaces) mod desired {
     wasmtime::component::bindgen!({
         path: "../wit",
-        inline: "package plugin:desired; world with-desired { export device:behaviour/desired@0.1.1; }",
+        inline: "package plugin:desired; world with-desired { export device:behaviour/desired@0.1.2; }",
         with: { "device:behaviour/types": super::device::behaviour::types },
         exports: { default: async },
     });
@@ -48,7 +48,7 @@ pub(in crate::interfaces) mod desired {
 pub(in crate::interfaces) mod lifecycle {
     wasmtime::component::bindgen!({
         path: "../wit",
-        inline: "package plugin:lifecycle; world with-lifecycle { export device:behaviour/lifecycle@0.1.1; }",
+        inline: "package plugin:lifecycle; world with-lifecycle { export device:behaviour/lifecycle@0.1.2; }",
         exports: { default: async },
     });
 }
@@ -57,7 +57,7 @@ pub(in crate::interfaces) mod lifecycle {
 pub(in crate::interfaces) mod messages {
     wasmtime::component::bindgen!({
         path: "../wit",
-        inline: "package plugin:messages; world with-messages { export device:behaviour/messages@0.1.1; }",
+        inline: "package plugin:messages; world with-messages { export device:behaviour/messages@0.1.2; }",
         with: { "device:behaviour/types": super::device::behaviour::types },
         exports: { default: async },
     });

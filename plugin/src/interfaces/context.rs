@@ -23,4 +23,8 @@ impl Host for CallState {
     fn attempt(&mut self) -> u32 {
         self.attempt
     }
+
+    fn trace_parent(&mut self) -> Option<String> {
+        self.trace_parent.clone()
+    }
 }

@@ -21,7 +21,7 @@ const RESERVED: [HeaderName; 6] =
 mod bindings {
     wasmtime::component::bindgen!({
         path: "../wit",
-        inline: "package plugin:http; world with-http { import device:behaviour/http@0.1.1; }",
+        inline: "package plugin:http; world with-http { import device:behaviour/http@0.1.2; }",
         imports: { default: async },
     });
 }

@@ -13,7 +13,7 @@ const REASON_BYTES: usize = 1024;
 mod bindings {
     wasmtime::component::bindgen!({
         path: "../wit",
-        inline: "package plugin:power; world with-power { import device:behaviour/power@0.1.1; }",
+        inline: "package plugin:power; world with-power { import device:behaviour/power@0.1.2; }",
         with: { "device:behaviour/types": super::super::bindings::device::behaviour::types },
         imports: { default: async },
     });

@@ -1,13 +1,14 @@
-//! Handles of a host without storage and without control over its machine.
+//! Handles of a host without storage, without metrics and without control over its machine.
 
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::{HostError, JobQueue, NewJob, Power, StateStore};
+use super::{HostError, JobQueue, MetricSink, NewJob, Power, StateStore};
+use crate::metrics::{DroppedUpdate, MetricUpdate};
 
 /// A [`StateStore`], [`JobQueue`] and [`Power`] that refuse every request with
-/// [`HostError::Denied`].
+/// [`HostError::Denied`], and a [`MetricSink`] that keeps nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Nothing;
 
@@ -84,6 +85,18 @@ impl JobQueue for Nothing {
         _id: &'a str,
     ) -> BoxFuture<'a, Result<bool, HostError>> {
         Box::pin(async { deny("has no storage for jobs") })
+    }
+}
+
+impl MetricSink for Nothing {
+    fn update(
+        &self,
+        _plugin: &str,
+        _version: u64,
+        _update: MetricUpdate,
+        _max_series: usize,
+    ) -> Result<(), DroppedUpdate> {
+        Ok(())
     }
 }
 

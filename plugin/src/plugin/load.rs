@@ -25,8 +25,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::Semaphore;
+
+/// Number of versions that were loaded in this process.
+static VERSIONS: AtomicU64 = AtomicU64::new(0);
 
 impl Engine {
     /// Loads a plugin from a component in binary or text form, or from a core module with
@@ -100,7 +103,8 @@ impl Engine {
 
         let http_slots = Semaphore::new(http::AT_ONCE_OF_PLUGIN);
         let name = name.to_owned();
-        let about = About { name, limits, config, http, http_slots, imports, exports };
+        let version = VERSIONS.fetch_add(1, Ordering::Relaxed);
+        let about = About { name, version, limits, config, http, http_slots, imports, exports };
         let pool = self.parts.pools.current();
         let linked = Linked::new(&self.parts, pool, component, &compiled.source, &about)
             .map_err(|error| link_error(&one_line(&error)))?;

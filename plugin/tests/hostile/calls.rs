@@ -13,6 +13,7 @@ use std::time::Duration;
 pub(crate) const GUESTS: &[&str] = &[
     "answers.wat",
     "asks.wat",
+    "counts.wat",
     "hoards.wat",
     "lasts.wat",
     "misbehaves.wat",
@@ -125,6 +126,12 @@ pub(crate) const ROWS: &[Row] = &[
         expected: r"200, and 1 lines of log, the last one: reboot once call-1 Info: one\ntwo\u{1b}[31m",
         budget_mib: 8,
         attempt: |trial| escapes(trial).boxed(),
+    },
+    Row {
+        name: "keeps a counter with 100,000 values of a label",
+        expected: "200, and 500 series, 99500 dropped updates, 1 lines of log",
+        budget_mib: 8,
+        attempt: |trial| floods_the_metrics(trial).boxed(),
     },
     Row {
         name: "reports to the twin without end",
@@ -276,6 +283,13 @@ async fn escapes(trial: &Trial) -> String {
     let status = trial.patient_outcome("talks.wat", "once").await;
     let log = trial.host.log();
     format!("{status}, and {} lines of log, the last one: {}", log.len(), log[log.len() - 1])
+}
+
+async fn floods_the_metrics(trial: &Trial) -> String {
+    let status = trial.patient_outcome("counts.wat", "flood").await;
+    let ((series, dropped), log) = (trial.host.metrics(), trial.host.log());
+    let (series, lines) = (series.len(), log.len());
+    format!("{status}, and {series} series, {dropped} dropped updates, {lines} lines of log")
 }
 
 async fn reports(trial: &Trial) -> String {

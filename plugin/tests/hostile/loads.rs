@@ -71,7 +71,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "has components that nest to the limit",
-        expected: "does not export `device:behaviour/methods@0.1.1`, so it has no methods",
+        expected: "does not export `device:behaviour/methods@0.1.2`, so it has no methods",
         budget_mib: 16,
         attempt: |trial| trial.load_of(|| fixtures::nested_components(63)).boxed(),
     },

@@ -20,9 +20,9 @@ fn a_component_is_described_by_its_imports_and_exports() {
         found.optional,
         Exports { deferred: true, desired: true, lifecycle: true, ..Exports::default() }
     );
-    assert_eq!(found.wit_versions, BTreeSet::from(["0.1.1".to_owned()]));
+    assert_eq!(found.wit_versions, BTreeSet::from(["0.1.2".to_owned()]));
     assert_eq!(found.memory_bytes, Some(8 * 64 * 1024));
-    assert!(found.exports.contains(&"device:behaviour/deferred@0.1.1".to_owned()));
+    assert!(found.exports.contains(&"device:behaviour/deferred@0.1.2".to_owned()));
     assert!(found.imports.iter().all(|import| import.provider == Some(Provider::Host)));
     assert!(!found.wasi());
 }

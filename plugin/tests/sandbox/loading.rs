@@ -20,7 +20,7 @@ fn a_plugin_has_a_name_and_a_list_of_imports() {
     let plugin = load("sleeps.wat");
 
     assert_eq!(plugin.name(), "reboot");
-    let imports = ["device:behaviour/types@0.1.1", "device:behaviour/clock@0.1.1"];
+    let imports = ["device:behaviour/types@0.1.2", "device:behaviour/clock@0.1.2"];
     assert_eq!(plugin.imports(), imports);
 }
 
@@ -52,7 +52,7 @@ fn an_invalid_component_is_refused_on_one_line() {
 fn a_capability_that_was_not_granted_is_refused_with_the_line_to_add() {
     let error = refused(&fixtures::guest("reboots.wat"));
 
-    assert_eq!(error.to_string(), "imports `device:behaviour/power@0.1.1`, which is not granted");
+    assert_eq!(error.to_string(), "imports `device:behaviour/power@0.1.2`, which is not granted");
     let line = "add \"power\" to `capabilities` under [plugins.reboot]";
     assert!(error.hint().unwrap().contains(line));
 }
@@ -68,9 +68,9 @@ fn imports_are_checked_before_the_component_is_compiled() {
     let error = refused(format!("(component {allowed} {wrong})").as_bytes()).to_string();
     assert!(error.starts_with("not a valid component: "), "{error}");
 
-    let power = r#"(import "device:behaviour/power@0.1.1" (instance))"#;
+    let power = r#"(import "device:behaviour/power@0.1.2" (instance))"#;
     let error = refused(format!("(component {allowed} {wrong} {power})").as_bytes()).to_string();
-    assert_eq!(error, "imports `device:behaviour/power@0.1.1`, which is not granted");
+    assert_eq!(error, "imports `device:behaviour/power@0.1.2`, which is not granted");
 }
 
 #[test]
@@ -95,17 +95,17 @@ fn optional_exports_are_detected() {
 fn an_optional_export_with_other_functions_is_refused() {
     let text = std::fs::read_to_string(fixtures::file("reply.wat")).unwrap();
     let (whole, _) = text.rsplit_once(')').unwrap();
-    let export = r#"(instance $none) (export "device:behaviour/deferred@0.1.1" (instance $none)))"#;
+    let export = r#"(instance $none) (export "device:behaviour/deferred@0.1.2" (instance $none)))"#;
 
     let error = refused(format!("{whole}{export}").as_bytes());
-    assert_eq!(error.to_string(), "exports `device:behaviour/deferred@0.1.1` without `run`");
+    assert_eq!(error.to_string(), "exports `device:behaviour/deferred@0.1.2` without `run`");
     assert_eq!(error.hint(), Some("build it with the `wit/` folder of this release"));
 }
 
 #[test]
 fn a_component_without_methods_is_refused() {
     let error = refused(b"(component)").to_string();
-    assert_eq!(error, "does not export `device:behaviour/methods@0.1.1`, so it has no methods");
+    assert_eq!(error, "does not export `device:behaviour/methods@0.1.2`, so it has no methods");
 }
 
 #[test]
@@ -113,9 +113,9 @@ fn an_import_with_other_functions_is_refused() {
     let clock = |function: &str| {
         let text = format!(
             r#"(component
-                (import "device:behaviour/clock@0.1.1" (instance (export "{function}" (func))))
+                (import "device:behaviour/clock@0.1.2" (instance (export "{function}" (func))))
                 (instance $none)
-                (export "device:behaviour/methods@0.1.1" (instance $none)))"#
+                (export "device:behaviour/methods@0.1.2" (instance $none)))"#
         );
         let error = refused(text.as_bytes());
         assert!(error.hint().unwrap().starts_with("build it with the `wit/` folder"), "{error}");
@@ -123,11 +123,11 @@ fn an_import_with_other_functions_is_refused() {
     };
     assert_eq!(
         clock("stop"),
-        "imports `stop` of `device:behaviour/clock@0.1.1`, which this host does not have"
+        "imports `stop` of `device:behaviour/clock@0.1.2`, which this host does not have"
     );
     assert_eq!(
         clock("now-ms"),
-        "`now-ms` of `device:behaviour/clock@0.1.1` has another type than in this host"
+        "`now-ms` of `device:behaviour/clock@0.1.2` has another type than in this host"
     );
 }
 
@@ -205,11 +205,11 @@ fn the_error_for_a_newer_function_names_both_versions() {
         (import "device:behaviour/clock@0.1.5" (instance
             (export "uptime-ms" (func (result u64)))))
         (instance $methods)
-        (export "device:behaviour/methods@0.1.1" (instance $methods)))"#;
+        (export "device:behaviour/methods@0.1.2" (instance $methods)))"#;
 
     assert_eq!(
         refused(text.as_bytes()).to_string(),
-        "`uptime-ms` of `clock`: this host (0.1.1) is older than the plugin's `wit/` (0.1.5)"
+        "`uptime-ms` of `clock`: this host (0.1.2) is older than the plugin's `wit/` (0.1.5)"
     );
 }
 

@@ -15,6 +15,7 @@ mod lasting;
 mod lending;
 mod limits;
 mod loading;
+mod metrics;
 mod requests;
 mod rig;
 mod wasi;

@@ -246,7 +246,7 @@ fn load_on(engine: &Engine, settings: HttpSettings) -> Plugin {
 fn the_import_needs_the_capability_and_no_wasi() {
     let component = fixtures::guest("requests.wat");
     let error = load_with("requests.wat", PluginSettings::default()).err().unwrap().to_string();
-    assert_eq!(error, "imports `device:behaviour/http@0.1.1`, which is not granted");
+    assert_eq!(error, "imports `device:behaviour/http@0.1.2`, which is not granted");
 
     let compiled = engine().compile(&component, &Limits::default()).unwrap();
     let found = engine().inspect(&component, &compiled).unwrap();

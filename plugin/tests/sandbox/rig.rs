@@ -1,9 +1,10 @@
 //! Engines, guests from the fixtures, and a host that records the plugins' actions.
 
 use behaviour_plugin::{
-    Answer, BootOutcome, Call, CallError, Document, Engine, EngineSettings, HostError, HttpClient,
-    HttpError, HttpRequest, JobQueue, Lent, LoadError, LogLine, LogSink, NewJob, Plugin,
-    PluginSettings, Power, StateStore, SystemClock, TelemetrySink, TwinAccess,
+    Answer, BootOutcome, Call, CallError, Document, DroppedUpdate, Engine, EngineSettings,
+    HostError, HttpClient, HttpError, HttpRequest, JobQueue, Lent, LoadError, LogLine, LogSink,
+    MetricSeries, MetricSink, MetricUpdate, NewJob, Plugin, PluginMetrics, PluginSettings, Power,
+    StateStore, SystemClock, TelemetrySink, TwinAccess,
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -12,7 +13,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Returns the engine that most tests share.
 pub(crate) fn engine() -> Engine {
@@ -65,6 +66,7 @@ struct Records {
     jobs: Mutex<Vec<NewJob>>,
     reboots: Mutex<Vec<String>>,
     requests: Mutex<Vec<String>>,
+    metrics: Mutex<PluginMetrics>,
 }
 
 impl Host {
@@ -85,6 +87,7 @@ impl Host {
             payload,
             attempt: 1,
             boot_outcome: BootOutcome::default(),
+            trace_parent: None,
             lent: self.lent(),
         }
     }
@@ -98,6 +101,7 @@ impl Host {
             telemetry: self.0.clone(),
             state: self.0.clone(),
             jobs: self.0.clone(),
+            metrics: self.0.clone(),
             power: self.0.clone(),
             http: self.0.clone(),
         })
@@ -121,6 +125,15 @@ impl Host {
 
     pub(crate) fn requests(&self) -> Vec<String> {
         self.0.requests.lock().unwrap().clone()
+    }
+
+    /// Returns the number of series and of dropped updates.
+    pub(crate) fn metrics(&self) -> (Vec<String>, u64) {
+        let (metrics, mut series) = (self.0.metrics.lock().unwrap(), Vec::new());
+        metrics.each(|MetricSeries { name, labels, bounds, value, .. }| {
+            series.push(format!("{name} {labels:?} {bounds:?} {value:?}"));
+        });
+        (series, metrics.dropped())
     }
 
     pub(crate) fn reboots(&self) -> Vec<String> {
@@ -164,6 +177,18 @@ impl TwinAccess for Records {
 
     fn reported(&self) -> Result<Document, HostError> {
         Err(HostError::Offline)
+    }
+}
+
+impl MetricSink for Records {
+    fn update(
+        &self,
+        _plugin: &str,
+        version: u64,
+        update: MetricUpdate,
+        max_series: usize,
+    ) -> Result<(), DroppedUpdate> {
+        self.metrics.lock().unwrap().apply(update, version, max_series, Instant::now())
     }
 }
 

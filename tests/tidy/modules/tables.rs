@@ -62,8 +62,9 @@ const OCI: Modules = &[
 const PLUGIN: Modules = &[
     ("budget", &[]),
     ("capability", &[]),
-    ("lent", &[]),
     ("limits", &[]),
+    ("metrics", &[]),
+    ("lent", &["metrics"]),
     ("ticker", &[]),
     ("error", &["capability", "limits"]),
     ("settings", &["capability", "limits"]),
@@ -71,7 +72,7 @@ const PLUGIN: Modules = &[
     ("about", &["component", "limits", "settings"]),
     ("compile", &["budget", "component", "error", "limits"]),
     ("call", &["about", "budget", "capability", "lent", "limits", "ticker"]),
-    ("interfaces", &["call", "capability", "error", "lent"]),
+    ("interfaces", &["call", "capability", "error", "lent", "metrics"]),
     (
         "engine",
         &[

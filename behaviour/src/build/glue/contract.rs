@@ -37,7 +37,7 @@ pub(super) struct Contract<'a> {
 pub(super) struct Interface<'a> {
     /// The name without the package, in kebab case: `log`.
     pub(super) name: &'a str,
-    /// The name with the package and its version: `device:behaviour/log@0.1.1`.
+    /// The name with the package and its version: `device:behaviour/log@0.1.2`.
     pub(super) full_name: String,
     /// The parsed definition.
     pub(super) wit: &'a wit_parser::Interface,

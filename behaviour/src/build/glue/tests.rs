@@ -77,7 +77,7 @@ fn every_function_of_every_interface_is_in_the_glue_of_each_language() {
 
 #[test]
 fn new_functions_and_types_need_no_change_in_the_generators() {
-    let door = "package device:behaviour@0.1.1;
+    let door = "package device:behaviour@0.1.2;
         interface door {
             record place { floor: s32, name: option<string>, keys: list<u64> }
             enum side { left, right }
@@ -147,21 +147,32 @@ fn new_functions_and_types_need_no_change_in_the_generators() {
 fn a_script_gets_a_module_for_each_interface_with_functions() {
     let modules = modules(&everything(), "everything").unwrap();
     let files: BTreeSet<&str> = modules.iter().map(|module| module.file.as_str()).collect();
-    let all = ["clock", "config", "context", "jobs", "log", "power", "state", "telemetry", "twin"];
+    let all = [
+        "clock",
+        "config",
+        "context",
+        "jobs",
+        "log",
+        "metrics",
+        "power",
+        "state",
+        "telemetry",
+        "twin",
+    ];
     assert_eq!(files, all.map(|name| format!("{name}.js")).iter().map(String::as_str).collect());
     let state = modules.iter().find(|module| module.file == "state.js").unwrap();
-    assert_eq!(state.full_name, "device:behaviour/state@0.1.1");
+    assert_eq!(state.full_name, "device:behaviour/state@0.1.2");
     assert!(state.text.contains("delete_ as delete"), "{}", state.text);
 }
 
 #[test]
 fn an_unsupported_type_is_refused_with_its_location() {
-    let text = "package device:behaviour@0.1.1;
+    let text = "package device:behaviour@0.1.2;
         interface door { resource handle; open: func() -> handle; }
         world house { include behaviour; import door; }";
     let error = glue(Language::Zig, text, "house").unwrap_err();
     assert_eq!(format!("{error:#}"), "interface `door`: WIT type `resource` is not supported");
-    let text = "package device:behaviour@0.1.1;
+    let text = "package device:behaviour@0.1.2;
         interface door { use types.{error}; open: func(why: error); }
         world house { include behaviour; import door; }";
     let error = glue(Language::Go, text, "house").unwrap_err();
@@ -192,7 +203,7 @@ fn an_item_that_no_host_lends_or_calls_is_refused_in_one_line() {
         ),
     ] {
         let text = format!(
-            "package device:behaviour@0.1.1; world house {{ include behaviour; {items} }} {OTHERS}"
+            "package device:behaviour@0.1.2; world house {{ include behaviour; {items} }} {OTHERS}"
         );
         let expected = format!("{expected}: remove it, as {}", contract::ONLY);
         for language in [Language::Go, Language::Zig, Language::TypeScript] {
@@ -206,7 +217,7 @@ fn an_item_that_no_host_lends_or_calls_is_refused_in_one_line() {
 #[test]
 fn a_type_of_another_package_is_refused_with_its_location() {
     let text = format!(
-        "package device:behaviour@0.1.1;
+        "package device:behaviour@0.1.2;
         interface door {{ use acme:door/lock@1.0.0.{{side}}; open: func() -> side; }}
         interface gate {{ use door.{{side}}; open: func() -> side; }}
         world house {{ include behaviour; export gate; }} {OTHERS}"
@@ -220,7 +231,7 @@ fn a_type_of_another_package_is_refused_with_its_location() {
 #[test]
 fn interfaces_of_wasi_need_no_glue() {
     let text = format!(
-        "package device:behaviour@0.1.1;
+        "package device:behaviour@0.1.2;
         world house {{ include behaviour; import wasi:io/poll@0.2.6; }} {OTHERS}"
     );
     for language in [Language::Go, Language::Zig, Language::AssemblyScript, Language::TypeScript] {
@@ -238,7 +249,7 @@ fn a_result_inside_another_type_is_refused() {
         "list<outcome>",
     ] {
         let text = format!(
-            "package device:behaviour@0.1.1;
+            "package device:behaviour@0.1.2;
             interface door {{ type outcome = result<u32, string>; open: func() -> {nested}; }}
             world house {{ include behaviour; import door; }}"
         );
@@ -255,7 +266,7 @@ fn a_result_inside_another_type_is_refused() {
 fn a_result_inside_a_named_type_is_refused() {
     for definition in ["record entry { value: result }", "variant entry { value(result) }"] {
         let text = format!(
-            "package device:behaviour@0.1.1;
+            "package device:behaviour@0.1.2;
             interface door {{ {definition} open: func() -> entry; }}
             world house {{ include behaviour; import door; }}"
         );
@@ -267,7 +278,7 @@ fn a_result_inside_a_named_type_is_refused() {
 
 #[test]
 fn a_function_can_return_a_result_under_an_alias() {
-    let text = "package device:behaviour@0.1.1;
+    let text = "package device:behaviour@0.1.2;
         interface door { type outcome = result<u32, string>; open: func() -> outcome; }
         world house { include behaviour; import door; }";
     for language in [Language::Go, Language::Zig, Language::AssemblyScript, Language::TypeScript] {

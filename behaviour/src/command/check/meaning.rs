@@ -19,6 +19,7 @@ pub(super) fn meaning(import: &str) -> Option<String> {
         "twin" => "read the twin and report to it",
         "telemetry" => "send messages to the cloud",
         "state" => "keep state between calls",
+        "metrics" => "keep metrics",
         "jobs" => "schedule jobs for after the call",
         "power" => "reboot the machine",
         _ if interface == "http" || interface.starts_with("wasi:http/") => {
@@ -40,12 +41,12 @@ mod tests {
 
     #[test]
     fn every_import_that_allows_something_has_a_description() {
-        assert_eq!(meaning("device:behaviour/power@0.1.1").unwrap(), "reboot the machine");
+        assert_eq!(meaning("device:behaviour/power@0.1.2").unwrap(), "reboot the machine");
         assert_eq!(meaning("wasi:cli/stderr@0.2.6").unwrap(), "write to the log");
-        assert_eq!(meaning("device:behaviour/types@0.1.1"), None);
+        assert_eq!(meaning("device:behaviour/types@0.1.2"), None);
         // An entry of `hosts` can begin with `http://`.
         let http = "make HTTP requests to hosts that host.toml names";
-        assert_eq!(meaning("device:behaviour/http@0.1.1").unwrap(), http);
+        assert_eq!(meaning("device:behaviour/http@0.1.2").unwrap(), http);
         assert_eq!(meaning("wasi:http/types@0.2.6").unwrap(), http);
         assert_eq!(meaning("wasi:filesystem/types@0.2.6"), None);
         assert_eq!(meaning("acme:door/lock").unwrap(), "use `acme:door/lock`");

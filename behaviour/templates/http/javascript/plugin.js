@@ -1,8 +1,8 @@
 // Answers the method `fetch` with the response to a GET request to the URL in its payload.
 
-import { send } from 'device:behaviour/http@0.1.1';
+import { send } from 'device:behaviour/http@0.1.2';
 
-/** @type {import('device:behaviour/methods@0.1.1').Methods} */
+/** @type {import('device:behaviour/methods@0.1.2').Methods} */
 export const methods = {
   // `payload` is JSON text. To refuse the call, throw a case of `method-error` in
   // wit/types.wit.

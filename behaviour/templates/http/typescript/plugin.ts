@@ -2,10 +2,10 @@
 //
 // `behaviour build` generates gen/behaviour.d.ts, which declares the modules, from wit/.
 
-import { send } from 'device:behaviour/http@0.1.1';
-import type { RequestError, Response } from 'device:behaviour/http@0.1.1';
-import type { Methods } from 'device:behaviour/methods@0.1.1';
-import type { MethodError } from 'device:behaviour/types@0.1.1';
+import { send } from 'device:behaviour/http@0.1.2';
+import type { RequestError, Response } from 'device:behaviour/http@0.1.2';
+import type { Methods } from 'device:behaviour/methods@0.1.2';
+import type { MethodError } from 'device:behaviour/types@0.1.2';
 
 export const methods: Methods = {
   // `payload` is JSON text. To refuse the call, throw a `MethodError`.

@@ -4,7 +4,7 @@
 ;; pointer and a length, and so is a list. The fields of a record are separate parameters. A
 ;; result that does not fit into one number is written to the address in the last argument.
 (module
-  (import "device:behaviour/http@0.1.1" "send"
+  (import "device:behaviour/http@0.1.2" "send"
     (func $send
       (param $method i32) (param $method_len i32) (param $url i32) (param $url_len i32)
       (param $headers i32) (param $headers_count i32) (param $body i32) (param $body_len i32)
@@ -50,7 +50,7 @@
 
   ;; `payload` is JSON text. Returns the address of the result: a byte that is 0 for an
   ;; answer and 1 for a refusal, followed by the fields of the answer or refusal.
-  (func (export "device:behaviour/methods@0.1.1#invoke")
+  (func (export "device:behaviour/methods@0.1.2#invoke")
     (param $name i32) (param $name_len i32) (param $payload i32) (param $len i32) (result i32)
     (if (i32.eqz (call $is_fetch (local.get $name) (local.get $name_len)))
       (then (return (call $refusal (i32.const 1) (i32.const 0) (i32.const 0))))) ;; unknown-method

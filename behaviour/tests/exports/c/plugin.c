@@ -159,6 +159,18 @@ static void host(string_t *payload) {
     if (!device_behaviour_power_request_reboot(10, &reason, &error)) {
         line("%.*s", STRING(described(&error)));
     }
+    string_t opened = text("opened"), heat = text("heat"), wait = text("wait_seconds"), trace;
+    pair_t door = {text("door"), text("front")};
+    everything_list_tuple2_string_string_t labels = {&door, 1}, none = {NULL, 0};
+    double upper[] = {0.5, 1};
+    everything_list_f64_t bounds = {upper, 2};
+    device_behaviour_metrics_add(&opened, 2, &labels);
+    device_behaviour_metrics_add(&opened, 0.5, &labels);
+    device_behaviour_metrics_set(&heat, -1.5, &none);
+    device_behaviour_metrics_set_bounds(&wait, &bounds);
+    device_behaviour_metrics_observe(&wait, 0.25, &none);
+    bool has_trace = device_behaviour_context_trace_parent(&trace);
+    line("%.*s", STRING(has_trace ? trace : text("null")));
 }
 
 // Returns the lines as a JSON string.

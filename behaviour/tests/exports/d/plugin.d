@@ -99,6 +99,12 @@ private string host(string payload)
     line(job, jobs.cancel("none").value, jobs.cancel(job).value);
     line(power.requestReboot(10, "because").failed ? "failed" : "ok");
     line(power.requestReboot(10, "again").error.describe);
+    metrics.add("opened", 2, ["door", "front"]);
+    metrics.add("opened", 0.5, ["door", "front"]);
+    metrics.set("heat", -1.5);
+    metrics.setBounds("wait_seconds", 0.5, 1);
+    metrics.observe("wait_seconds", 0.25);
+    line(context.traceParent().or("null"));
     return lines;
 }
 

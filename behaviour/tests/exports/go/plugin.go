@@ -100,6 +100,12 @@ func host(payload json.RawMessage) (lines string) {
 	must(behaviour.PowerRequestReboot(10, "because"))
 	line("ok")
 	line(behaviour.PowerRequestReboot(10, "again"))
+	behaviour.MetricsAdd("opened", 2, [][2]string{{"door", "front"}})
+	behaviour.MetricsAdd("opened", 0.5, [][2]string{{"door", "front"}})
+	behaviour.MetricsSet("heat", -1.5, nil)
+	behaviour.MetricsSetBounds("wait_seconds", []float64{0.5, 1})
+	behaviour.MetricsObserve("wait_seconds", 0.25, nil)
+	line(or(behaviour.ContextTraceParent()))
 	return lines
 }
 

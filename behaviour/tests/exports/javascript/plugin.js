@@ -1,14 +1,15 @@
 // Uses every interface and has every optional export, as ../cases expects.
 
-import * as clock from 'device:behaviour/clock@0.1.1';
-import * as config from 'device:behaviour/config@0.1.1';
-import * as context from 'device:behaviour/context@0.1.1';
-import * as jobs from 'device:behaviour/jobs@0.1.1';
-import { write } from 'device:behaviour/log@0.1.1';
-import * as power from 'device:behaviour/power@0.1.1';
-import * as state from 'device:behaviour/state@0.1.1';
-import { send } from 'device:behaviour/telemetry@0.1.1';
-import * as twin from 'device:behaviour/twin@0.1.1';
+import * as clock from 'device:behaviour/clock@0.1.2';
+import * as config from 'device:behaviour/config@0.1.2';
+import * as context from 'device:behaviour/context@0.1.2';
+import * as jobs from 'device:behaviour/jobs@0.1.2';
+import { write } from 'device:behaviour/log@0.1.2';
+import * as metrics from 'device:behaviour/metrics@0.1.2';
+import * as power from 'device:behaviour/power@0.1.2';
+import * as state from 'device:behaviour/state@0.1.2';
+import { send } from 'device:behaviour/telemetry@0.1.2';
+import * as twin from 'device:behaviour/twin@0.1.2';
 
 export const methods = {
   invoke(name, payload) {
@@ -99,6 +100,12 @@ function host(payload) {
   power.requestReboot(10, 'because');
   line('ok');
   line(refused(() => power.requestReboot(10, 'again')));
+  metrics.add('opened', 2, [['door', 'front']]);
+  metrics.add('opened', 0.5, [['door', 'front']]);
+  metrics.set('heat', -1.5, []);
+  metrics.setBounds('wait_seconds', [0.5, 1]);
+  metrics.observe('wait_seconds', 0.25, []);
+  line(context.traceParent());
   return lines;
 }
 

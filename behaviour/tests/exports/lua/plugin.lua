@@ -6,6 +6,7 @@ local context = require "behaviour.context"
 local jobs = require "behaviour.jobs"
 local json = require "behaviour.json"
 local log = require "behaviour.log"
+local metrics = require "behaviour.metrics"
 local power = require "behaviour.power"
 local state = require "behaviour.state"
 local telemetry = require "behaviour.telemetry"
@@ -58,6 +59,12 @@ local function host(payload)
   power.request_reboot(10, "because")
   line "ok"
   line(refused(power.request_reboot, 10, "again"))
+  metrics.add("opened", 2, { { "door", "front" } })
+  metrics.add("opened", 0.5, { { "door", "front" } })
+  metrics.set("heat", -1.5, {})
+  metrics.set_bounds("wait_seconds", { 0.5, 1 })
+  metrics.observe("wait_seconds", 0.25, {})
+  line(context.trace_parent())
   return table.concat(lines)
 end
 

@@ -1,7 +1,7 @@
 ## Uses every interface and has every optional export, as ../cases expects.
 
 import std/[json, strutils]
-import gen/[clock, config, context, jobs, log, power, state, telemetry, twin, types]
+import gen/[clock, config, context, jobs, log, metrics, power, state, telemetry, twin, types]
 
 proc shown(text: Option[string]): string = text.get("null")
 
@@ -38,6 +38,12 @@ proc host(payload: string): string =
     power.requestReboot(10, "again")
   except HostError as error:
     line error.error
+  metrics.add("opened", 2, {"door": "front"})
+  metrics.add("opened", 0.5, {"door": "front"})
+  metrics.set("heat", -1.5)
+  metrics.setBounds("wait_seconds", [0.5, 1.0])
+  metrics.observe("wait_seconds", 0.25)
+  line shown context.traceParent()
   lines.join
 
 proc invoke*(name: string, payload: Json): Response =

@@ -4,7 +4,7 @@ import json
 
 import wit_world.exports
 from componentize_py_types import Err
-from wit_world.imports import clock, config, context, jobs, log, power, state, telemetry, twin
+from wit_world.imports import clock, config, context, jobs, log, metrics, power, state, telemetry, twin
 from wit_world.imports.types import (
     JobError_Other,
     JobError_Reject,
@@ -98,6 +98,12 @@ def host(payload: str) -> str:
     power.request_reboot(10, "because")
     line("ok")
     line(refused(lambda: power.request_reboot(10, "again")))
+    metrics.add("opened", 2, [("door", "front")])
+    metrics.add("opened", 0.5, [("door", "front")])
+    metrics.set("heat", -1.5, [])
+    metrics.set_bounds("wait_seconds", [0.5, 1])
+    metrics.observe("wait_seconds", 0.25, [])
+    line(context.trace_parent())
     return "".join(lines)
 
 

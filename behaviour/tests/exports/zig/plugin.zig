@@ -7,6 +7,7 @@ const config = behaviour.config;
 const context = behaviour.context;
 const jobs = behaviour.jobs;
 const log = behaviour.log;
+const metrics = behaviour.metrics;
 const power = behaviour.power;
 const state = behaviour.state;
 const telemetry = behaviour.telemetry;
@@ -80,6 +81,12 @@ fn host(payload: behaviour.Json) []const u8 {
     line(&lines, "{s} {} {}", .{ job, jobs.cancel("none").ok, jobs.cancel(job).ok });
     line(&lines, "{s}", .{@tagName(power.requestReboot(10, "because"))});
     line(&lines, "{s}", .{behaviour.describe(power.requestReboot(10, "again").err)});
+    metrics.add("opened", 2, &.{.{ "door", "front" }});
+    metrics.add("opened", 0.5, &.{.{ "door", "front" }});
+    metrics.set("heat", -1.5, &.{});
+    metrics.setBounds("wait_seconds", &.{ 0.5, 1 });
+    metrics.observe("wait_seconds", 0.25, &.{});
+    line(&lines, "{?s}", .{context.traceParent()});
     return lines.items;
 }
 

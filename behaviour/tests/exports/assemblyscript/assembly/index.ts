@@ -1,7 +1,7 @@
 // Uses every interface and has every optional export, as ../../cases expects.
 
 import {
-  clock, config, context, InvokeResult, JobError, jobs, Json, log, MethodError, Pair, power, Response, Some, state,
+  clock, config, context, InvokeResult, JobError, jobs, Json, log, metrics, MethodError, Pair, power, Response, Some, state,
   telemetry, twin,
 } from "../gen/behaviour";
 
@@ -74,6 +74,12 @@ function host(payload: Json): string {
   line([job, yes(jobs.cancel("none").value), yes(jobs.cancel(job).value)]);
   line([power.requestReboot(10, "because") === null ? "ok" : "not"]);
   line([power.requestReboot(10, "again")!.toString()]);
+  metrics.add("opened", 2, [new Pair("door", "front")]);
+  metrics.add("opened", 0.5, [new Pair("door", "front")]);
+  metrics.set("heat", -1.5);
+  metrics.setBounds("wait_seconds", [0.5, 1]);
+  metrics.observe("wait_seconds", 0.25);
+  line([or(context.traceParent())]);
   return lines;
 }
 
