@@ -5,9 +5,9 @@
 //!
 //! All label values are from the configuration or from fixed lists, never from a caller, so their
 //! number is bounded. Names of methods are not part of it beyond [`MAX_METHODS`], since the cloud
-//! may choose them. Plugins have metrics of their own within limits, and with another prefix,
-//! so that none of theirs has the name of one of the host's. The listener serves the text on a loopback
-//! address. [`crate::otlp`] pushes the same families.
+//! may choose them. Plugins have metrics of their own within limits, and with another prefix, so
+//! that none of theirs has the name of one of the host's. The listener serves the text on a
+//! loopback address. [`crate::otlp`] pushes the same families.
 
 use std::fmt;
 use std::sync::Arc;

@@ -4,8 +4,8 @@
 //! [`settings`] combines `[host.otlp]` with the standard environment variables. Without an
 //! endpoint, nothing of this module runs. [`Push`] sends all metrics at an interval, and spans and
 //! lines of the log in batches, as binary protobuf. One request of each is in flight at a time, and
-//! none of its waits holds up a call. A receiver that fails is one line of the log, as is its recovery.
-//! The lines of the push itself are not pushed.
+//! none of its waits holds up a call. A receiver that fails is one line of the log, as is its
+//! recovery. The lines of the push itself are not pushed.
 //!
 //! The numbers of counters are those since the start of the host (cumulative temporality), so a
 //! lost request loses no counts. Spans and lines of a request that was given up are lost.
@@ -41,8 +41,8 @@ mod spans;
 /// Time limit of the last export, after the host was asked to stop.
 const LAST_EXPORT: Duration = Duration::from_secs(2);
 
-/// Maximum number of spans or lines in a request, and the time for which a smaller number waits for more,
-/// as in OpenTelemetry's SDKs.
+/// Maximum number of spans or lines in a request, and the time for which a smaller number waits for
+/// more, as in OpenTelemetry's SDKs.
 const BATCH: usize = 512;
 const BATCH_DELAY: Duration = Duration::from_secs(1);
 

@@ -1,7 +1,8 @@
 //! The log of a host under systemd's journal, with a real `systemd-journald`.
 //!
-//! It runs in a mount namespace with a `/run` of its own, so it is not the one of the machine. Without
-//! systemd or without the right to create the namespace, the test is skipped with a message.
+//! It runs in a mount namespace with a `/run` of its own, so it is not the one of the machine.
+//! Without systemd or without the right to create the namespace, the test is skipped with a
+//! message.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the test")]

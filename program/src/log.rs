@@ -61,9 +61,9 @@ pub struct LogWriter {
 
 /// Starts logging to standard error, as text or as JSON lines. Panics are logged as well.
 ///
-/// Instead of text, systemd's journal gets entries with the fields of the events, if standard
-/// error is connected to it. Text has short lines if standard error is a terminal. [`has_colours`] decides about
-/// colours.
+/// Instead of text, systemd's journal gets entries with the fields of the events, if standard error
+/// is connected to it. Text has short lines if standard error is a terminal. [`has_colours`]
+/// decides about colours.
 ///
 /// `targets` are the first segments of the targets of all events of the program: the names
 /// of its crates. If the filter has another target, the log starts with a warning.

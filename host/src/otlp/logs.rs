@@ -1,8 +1,8 @@
 //! Lines of the log as a message of OTLP, and the queue in which they wait for their export.
 //!
 //! The lines are those that the filter of the log selects, so the host's own ones contain neither
-//! payloads nor secrets. The lines of the push itself are not queued, since each export would cause the
-//! next one.
+//! payloads nor secrets. The lines of the push itself are not queued, since each export would cause
+//! the next one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -118,7 +118,8 @@ pub enum MetricError {
 }
 
 impl MetricError {
-    /// Returns `true` if the update is valid, but exceeds a limit on the number of metrics or series.
+    /// Returns `true` if the update is valid, but exceeds a limit on the number of metrics or
+    /// series.
     #[must_use]
     pub fn is_surplus(&self) -> bool {
         matches!(self, MetricError::TooManyMetrics(_) | MetricError::TooManySeries(_))
