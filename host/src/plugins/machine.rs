@@ -7,9 +7,9 @@ use std::path::Path;
 /// itself and the machine's other programs.
 const DIVISOR: u64 = 4;
 
-/// The maximum, in bytes. A process of 32 bits has 2 to 4 GiB of address space, and calls need more
-/// of it than of memory.
-const MAX_BYTES: u64 = if cfg!(target_pointer_width = "32") { 512 * 1024 * 1024 } else { u64::MAX };
+/// The maximum, in bytes: an eighth of all addresses, 512 MiB on 32 bits. A process has only a part
+/// of them, and calls need more addresses than memory.
+const MAX_BYTES: usize = usize::MAX / 8;
 
 /// The assumed memory of a machine that does not report it, in bytes.
 const UNKNOWN_BYTES: u64 = 1024 * 1024 * 1024;
@@ -23,7 +23,7 @@ pub(super) fn quarter_of_memory() -> usize {
         limit(Path::new("/sys/fs/cgroup"), Path::new(path))
     });
     let bytes = machine.into_iter().chain(group).min().unwrap_or(UNKNOWN_BYTES);
-    usize::try_from((bytes / DIVISOR).min(MAX_BYTES)).unwrap_or(usize::MAX)
+    usize::try_from(bytes / DIVISOR).map_or(MAX_BYTES, |bytes| bytes.min(MAX_BYTES))
 }
 
 /// Parses the total memory in /proc/meminfo (proc(5)). Returns it in bytes.
