@@ -37,6 +37,15 @@ fn an_unknown_capability_is_refused_by_name() {
 }
 
 #[test]
+fn an_unknown_reserved_method_is_refused_with_the_known_ones() {
+    let text = format!("{REBOOT}[host.remote]\nmethods = [\"status\", \"behaviour.logs\"]\n");
+    let expected = "line 5: `host.remote.methods";
+    check_refused(&text, expected);
+    let line = program::chain(&parse(&text).unwrap_err()).to_string();
+    assert!(line.contains("`behaviour.logs`, expected one of `status`, `plugins`"), "{line}");
+}
+
+#[test]
 fn the_capability_http_needs_a_list_of_hosts() {
     let granted = format!("{REBOOT}capabilities = [\"http\"]\n");
     let hosts = "[plugins.reboot.http]\nhosts = [\"a.example.com\", \"*.example.org\"]\n";
