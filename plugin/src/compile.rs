@@ -14,6 +14,8 @@ mod fusion;
 mod headroom;
 #[cfg(feature = "compiler")]
 mod permits;
+#[cfg(feature = "compiler")]
+mod sections;
 
 use cache::{Cache, InUse, Source};
 use wasmtime::component::Component;

@@ -19,8 +19,9 @@ mod members;
 mod merge;
 mod rewrite;
 
+use super::sections::{self, component_section};
 use crate::component::features::SUPPORTED;
-use wasmparser::{BinaryReader, Validator};
+use wasmparser::Validator;
 
 /// Version of the fusion, which is part of the name of a cached file.
 pub(crate) const VERSION: u32 = 1;
@@ -32,22 +33,6 @@ const MIN_ELEMENTS: u32 = 100;
 /// and 1,180. The time of a fusion can grow with their square.
 const MAX_ITEMS: usize = 10_000;
 const MAX_IMPORTS: usize = 10_000;
-
-/// Size of the magic number and the version.
-const HEADER_BYTES: usize = 8;
-
-/// Ids of the sections of a component.
-mod section {
-    pub(super) const CORE_MODULE: u8 = 1;
-    pub(super) const CORE_INSTANCE: u8 = 2;
-    pub(super) const COMPONENT: u8 = 4;
-    pub(super) const INSTANCE: u8 = 5;
-    pub(super) const ALIAS: u8 = 6;
-    pub(super) const TYPE: u8 = 7;
-    pub(super) const CANONICAL: u8 = 8;
-    pub(super) const IMPORT: u8 = 10;
-    pub(super) const EXPORT: u8 = 11;
-}
 
 /// Reason why modules stay separate.
 #[derive(Debug, thiserror::Error)]
@@ -83,20 +68,20 @@ pub(crate) fn fuse(bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// Returns a component in which the modules of each level are fused, if there are any.
 fn component(bytes: &[u8]) -> Result<Option<Vec<u8>>, Unfusable> {
-    let mut sections = Vec::new();
+    let mut contents = Vec::new();
     let mut is_changed = false;
-    for_each_section(bytes, |id, content| {
+    sections::for_each::<Unfusable>(bytes, |id, content| {
         let mut content = std::borrow::Cow::Borrowed(content);
-        if id == section::COMPONENT
+        if id == component_section::COMPONENT
             && let Some(fused) = component(&content)?
         {
             content = fused.into();
             is_changed = true;
         }
-        sections.push((id, content));
+        contents.push((id, content));
         Ok(())
     })?;
-    match rewrite::level(&sections) {
+    match rewrite::level(&contents) {
         Ok(Some(fused)) => return Ok(Some(fused)),
         Ok(None) => {}
         Err(reason) => tracing::debug!(%reason, "modules stay separate"),
@@ -104,29 +89,9 @@ fn component(bytes: &[u8]) -> Result<Option<Vec<u8>>, Unfusable> {
     if !is_changed {
         return Ok(None);
     }
-    let mut to = bytes[..HEADER_BYTES].to_vec();
-    sections.iter().for_each(|(id, content)| put_section(&mut to, *id, content));
+    let mut to = bytes[..sections::HEADER_BYTES].to_vec();
+    contents.iter().for_each(|(id, content)| sections::put(&mut to, *id, content));
     Ok(Some(to))
-}
-
-fn put_section(to: &mut Vec<u8>, id: u8, content: &[u8]) {
-    use wasm_encoder::Encode as _;
-    to.push(id);
-    content.encode(to);
-}
-
-fn for_each_section<'a>(
-    bytes: &'a [u8],
-    mut each: impl FnMut(u8, &'a [u8]) -> Result<(), Unfusable>,
-) -> Result<(), Unfusable> {
-    let mut reader = BinaryReader::new(bytes, 0);
-    reader.read_bytes(HEADER_BYTES)?;
-    while !reader.eof() {
-        let id = reader.read_u8()?;
-        let length = reader.read_var_u32()? as usize;
-        each(id, reader.read_bytes(length)?)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

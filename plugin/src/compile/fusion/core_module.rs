@@ -1,6 +1,7 @@
 //! The core modules of a component.
 
-use super::{MAX_IMPORTS, Unfusable, section};
+use super::{MAX_IMPORTS, Unfusable};
+use crate::compile::sections::component_section;
 use wasmparser::{
     BinaryReader, ComponentAlias, ComponentExternalKind, ComponentInstance,
     ComponentOuterAliasKind, ElementKind, Parser, Payload, SectionLimited, TypeRef,
@@ -71,12 +72,12 @@ pub(super) fn is_module(alias: &ComponentAlias<'_>) -> bool {
 pub(super) fn check_modules_stay(id: u8, content: &[u8]) -> Result<(), Unfusable> {
     let mut leaves = false;
     match id {
-        section::EXPORT => {
+        component_section::EXPORT => {
             for export in read::<wasmparser::ComponentExport<'_>>(content)? {
                 leaves |= export?.kind == ComponentExternalKind::Module;
             }
         }
-        section::INSTANCE => {
+        component_section::INSTANCE => {
             for instance in read::<ComponentInstance<'_>>(content)? {
                 leaves |= match instance? {
                     ComponentInstance::Instantiate { args, .. } => {
@@ -88,7 +89,7 @@ pub(super) fn check_modules_stay(id: u8, content: &[u8]) -> Result<(), Unfusable
                 };
             }
         }
-        section::COMPONENT => {
+        component_section::COMPONENT => {
             for payload in Parser::new(0).parse_all(content) {
                 let Payload::ComponentAliasSection(aliases) = payload? else { continue };
                 for alias in aliases {

@@ -2,7 +2,8 @@
 
 use super::core_module::{CoreModule, check_modules_stay, is_module, read};
 use super::indices::{Origin, kind_of};
-use super::{MAX_ITEMS, Unfusable, section};
+use super::{MAX_ITEMS, Unfusable};
+use crate::compile::sections::component_section;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use wasmparser::{
@@ -76,13 +77,13 @@ impl<'a> Graph<'a> {
         for (id, content) in sections {
             let content = content.as_ref();
             match *id {
-                section::CORE_INSTANCE => {
+                component_section::CORE_INSTANCE => {
                     for instance in read(content)? {
                         items.push(Item::Instance(instance?));
                     }
                     continue;
                 }
-                section::ALIAS => {
+                component_section::ALIAS => {
                     for alias in read(content)? {
                         let alias = alias?;
                         if is_module(&alias) {
@@ -92,14 +93,14 @@ impl<'a> Graph<'a> {
                     }
                     continue;
                 }
-                section::CANONICAL => {
+                component_section::CANONICAL => {
                     for function in read(content)? {
                         items.push(Item::Canonical(function?));
                     }
                     continue;
                 }
-                section::CORE_MODULE => modules.push(Some(CoreModule::of(content)?)),
-                section::IMPORT => {
+                component_section::CORE_MODULE => modules.push(Some(CoreModule::of(content)?)),
+                component_section::IMPORT => {
                     for import in read::<wasmparser::ComponentImport<'_>>(content)? {
                         if let ComponentTypeRef::Module(_) = import?.ty {
                             modules.push(None);

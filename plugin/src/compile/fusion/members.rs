@@ -3,7 +3,8 @@
 use super::core_module::read;
 use super::graph::{Graph, ImportSource, Item, Space};
 use super::indices::kind_of;
-use super::{MIN_ELEMENTS, Unfusable, section};
+use super::{MIN_ELEMENTS, Unfusable};
+use crate::compile::sections::component_section;
 use std::collections::BTreeSet;
 use wasmparser::{
     CanonicalFunction, CanonicalOption, ComponentAlias, ComponentType, ExternalKind, Instance,
@@ -168,7 +169,7 @@ impl Graph<'_> {
             Item::Canonical(_) => {
                 return Err(Unfusable::Because("the component uses asynchronous functions"));
             }
-            Item::Section(section::TYPE, content) => {
+            Item::Section(component_section::TYPE, content) => {
                 let mut needed = false;
                 for ty in read::<ComponentType<'_>>(content)? {
                     if let ComponentType::Resource { dtor: Some(function), .. } = ty? {

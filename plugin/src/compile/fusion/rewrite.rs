@@ -3,11 +3,12 @@
 //! The fused instance is created where the last of its members was. Items that need an earlier
 //! member move behind it, so core items get other indices.
 
+use super::Unfusable;
 use super::graph::{Graph, ImportSource, Item, Space};
 use super::indices::Part;
 use super::members::Members;
 use super::merge::{IMPORTED_MODULE, export_name, merge};
-use super::{HEADER_BYTES, Unfusable, put_section, section};
+use crate::compile::sections::{self, component_section};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use wasm_encoder::reencode::{self, Reencode, ReencodeComponent};
@@ -200,7 +201,7 @@ impl<'g, 'a> Rewrite<'g, 'a> {
                 }
                 self.take(Space::Function)
             }
-            Item::Section(section::TYPE, content) => {
+            Item::Section(component_section::TYPE, content) => {
                 let mut types = ComponentTypeSection::new();
                 let section = SectionLimited::new(BinaryReader::new(content, 0))?;
                 self.parse_component_type_section(&mut types, section)?;
@@ -278,11 +279,11 @@ fn with_module(
         .filter_map(|member| graph.module(*member))
         .map(|module| module.bytes.as_ptr())
         .collect();
-    let mut to = component[..HEADER_BYTES].to_vec();
+    let mut to = component[..sections::HEADER_BYTES].to_vec();
     let mut modules = graph.modules.iter().flatten();
-    super::for_each_section(component, |id, content| {
-        if id != section::CORE_MODULE {
-            put_section(&mut to, id, content);
+    sections::for_each::<Unfusable>(component, |id, content| {
+        if id != component_section::CORE_MODULE {
+            sections::put(&mut to, id, content);
             return Ok(());
         }
         let module = modules.next().ok_or(Unfusable::Because("a module too many"))?;
@@ -291,7 +292,7 @@ fn with_module(
             Some(_) => EMPTY_MODULE,
             None => content,
         };
-        put_section(&mut to, id, content);
+        sections::put(&mut to, id, content);
         Ok(())
     })?;
     Ok(to)

@@ -1,11 +1,9 @@
 //! Rewriting of a module, or of all modules of a component, to add headroom.
 
 use super::ModuleSummary;
+use crate::compile::sections::{self, component_section};
 use wasm_encoder::{BlockType, Encode, Function, ValType};
 use wasmparser::{BinaryReader, FunctionBody, MemoryType, Operator, Result};
-
-/// Size of the magic number and the version.
-const HEADER_BYTES: usize = 8;
 
 /// Ids of the sections of a module.
 mod section {
@@ -18,18 +16,14 @@ mod section {
     pub(super) const DATA_COUNT: u8 = 12;
 }
 
-/// Ids of the sections of a component that contain modules or components.
-const CORE_MODULE: u8 = 1;
-const COMPONENT: u8 = 4;
-
 /// Returns the component with headroom in every module that can use it.
 pub(super) fn component(bytes: &[u8]) -> Result<Vec<u8>> {
-    let mut to = bytes[..HEADER_BYTES].to_vec();
-    for_each_section(bytes, |id, content| {
+    let mut to = bytes[..sections::HEADER_BYTES].to_vec();
+    sections::for_each::<wasmparser::Error>(bytes, |id, content| {
         match id {
-            CORE_MODULE => put_section(&mut to, id, &module(content)?),
-            COMPONENT => put_section(&mut to, id, &component(content)?),
-            _ => put_section(&mut to, id, content),
+            component_section::CORE_MODULE => sections::put(&mut to, id, &module(content)?),
+            component_section::COMPONENT => sections::put(&mut to, id, &component(content)?),
+            _ => sections::put(&mut to, id, content),
         }
         Ok(())
     })?;
@@ -48,26 +42,26 @@ pub(super) fn module(bytes: &[u8]) -> Result<Vec<u8>> {
     let added = AddedItems { size: summary.globals, grow_function: summary.functions };
     let size = size_global(memory.initial);
     let mut size_added = false;
-    let mut to = bytes[..HEADER_BYTES].to_vec();
-    for_each_section(bytes, |id, content| {
+    let mut to = bytes[..sections::HEADER_BYTES].to_vec();
+    sections::for_each::<wasmparser::Error>(bytes, |id, content| {
         if !size_added && (section::EXPORT..=section::DATA_COUNT).contains(&id) {
-            put_section(&mut to, section::GLOBAL, &with_entry(&[0], &size)?);
+            sections::put(&mut to, section::GLOBAL, &with_entry(&[0], &size)?);
             size_added = true;
         }
         match id {
-            section::TYPE => put_section(&mut to, id, &with_entry(content, GROW_TYPE)?),
+            section::TYPE => sections::put(&mut to, id, &with_entry(content, GROW_TYPE)?),
             section::FUNCTION => {
                 let mut type_index = Vec::new();
                 summary.types.encode(&mut type_index);
-                put_section(&mut to, id, &with_entry(content, &type_index)?);
+                sections::put(&mut to, id, &with_entry(content, &type_index)?);
             }
-            section::MEMORY => put_section(&mut to, id, &memory_section(memory, headroom)),
+            section::MEMORY => sections::put(&mut to, id, &memory_section(memory, headroom)),
             section::GLOBAL => {
-                put_section(&mut to, id, &with_entry(content, &size)?);
+                sections::put(&mut to, id, &with_entry(content, &size)?);
                 size_added = true;
             }
-            section::CODE => put_section(&mut to, id, &code_section(content, added)?),
-            _ => put_section(&mut to, id, content),
+            section::CODE => sections::put(&mut to, id, &code_section(content, added)?),
+            _ => sections::put(&mut to, id, content),
         }
         Ok(())
     })?;
@@ -185,20 +179,4 @@ fn with_entry(content: &[u8], entry: &[u8]) -> Result<Vec<u8>> {
     to.extend_from_slice(&content[reader.original_position()..]);
     to.extend_from_slice(entry);
     Ok(to)
-}
-
-fn put_section(to: &mut Vec<u8>, id: u8, content: &[u8]) {
-    to.push(id);
-    content.encode(to);
-}
-
-fn for_each_section(bytes: &[u8], mut each: impl FnMut(u8, &[u8]) -> Result<()>) -> Result<()> {
-    let mut reader = BinaryReader::new(bytes, 0);
-    reader.read_bytes(HEADER_BYTES)?;
-    while !reader.eof() {
-        let id = reader.read_u8()?;
-        let length = reader.read_var_u32()? as usize;
-        each(id, reader.read_bytes(length)?)?;
-    }
-    Ok(())
 }
