@@ -4,6 +4,8 @@
 //! certificate at all. CONNECT decides, so that a device with a wrong certificate gets a
 //! CONNACK, as in IoT Hub, and not a failed handshake.
 
+mod version1;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +13,7 @@ use std::time::Duration;
 use protocol::registry::Thumbprints;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
-use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{
@@ -65,11 +67,7 @@ impl PeerCertificates {
             return Err(CertificateRefusal::Thumbprint);
         }
         let certificate = Certificate::parse(leaf).map_err(|_| CertificateRefusal::Malformed)?;
-        let now = i64::try_from(now_unix).unwrap_or(i64::MAX);
-        match (certificate.valid_from_unix..=certificate.valid_until_unix).contains(&now) {
-            true => Ok(()),
-            false => Err(CertificateRefusal::Time),
-        }
+        check_time(&certificate, now_unix)
     }
 
     /// Checks that one of these authorities has signed the certificate, directly or through
@@ -97,6 +95,10 @@ impl PeerCertificates {
     ) -> Result<(), CertificateRefusal> {
         let (leaf, intermediates) = self.0.split_first().ok_or(CertificateRefusal::Absent)?;
         let verifier = authorities.any.as_ref().ok_or(CertificateRefusal::NoAuthorities)?;
+        let facts = self.facts()?;
+        if facts.version == 1 {
+            return version1::check(leaf, &facts, authorities.roots(), now_unix);
+        }
         let now = UnixTime::since_unix_epoch(Duration::from_secs(now_unix));
         verifier.verify_client_cert(leaf, intermediates, now).map_err(|error| match error {
             Error::InvalidCertificate(
@@ -174,10 +176,24 @@ impl DeviceAuthorities {
         DeviceAuthorities::new(roots).ok()
     }
 
+    /// Returns the certificates of all authorities.
+    fn roots(&self) -> impl Iterator<Item = &TrustAnchor<'static>> {
+        self.named.values().flat_map(|store| &store.roots)
+    }
+
     /// Returns `true` if this is a certificate of one of the authorities.
     pub(crate) fn contain(&self, certificate: &CertificateDer<'_>) -> bool {
         let Ok(anchor) = webpki::anchor_from_trusted_cert(certificate) else { return false };
-        self.named.values().any(|roots| roots.roots.contains(&anchor))
+        self.roots().any(|root| *root == anchor)
+    }
+}
+
+/// Checks that a certificate is valid at this time.
+fn check_time(certificate: &Certificate, now_unix: u64) -> Result<(), CertificateRefusal> {
+    let now = i64::try_from(now_unix).unwrap_or(i64::MAX);
+    match (certificate.valid_from_unix..=certificate.valid_until_unix).contains(&now) {
+        true => Ok(()),
+        false => Err(CertificateRefusal::Time),
     }
 }
 

@@ -34,7 +34,7 @@ const ALLOWED_PATHS: &[(&str, &[&str])] = &[
     ),
     ("cryptoki::", &["host/src/pkcs11"]),
     ("yasna::", &["trust/src/certificate.rs"]),
-    ("webpki::", &["hub/src/certificates.rs"]),
+    ("webpki::", &["hub/src/certificates"]),
     ("use ring::", &["hub/src/entra", "oci/src"]),
     ("rustls_native_certs::", &["trust/"]),
     ("tokio_tungstenite::", &["hub/src/websocket.rs"]),

@@ -1,7 +1,8 @@
 //! Facts about X.509 certificates.
 //!
 //! Unlike webpki, this module also reads certificates of version 1, which
-//! `openssl x509 -req` creates unless it is given extensions. It does not verify signatures.
+//! `openssl x509 -req` creates unless it is given extensions. It reads signatures, but does not
+//! verify them.
 
 use std::fmt::Write as _;
 
@@ -44,6 +45,8 @@ pub struct Certificate {
     pub common_name: Option<String>,
     /// The common name of the issuer.
     pub issuer: Option<String>,
+    /// The name of the issuer: the contents of a `Name` in DER.
+    pub issuer_name: Vec<u8>,
     /// The start of the validity, in Unix seconds.
     pub valid_from_unix: i64,
     /// The end of the validity, in Unix seconds.
@@ -75,6 +78,17 @@ pub enum KeyKind {
     Other,
 }
 
+/// The signature of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateSignature {
+    /// The signed part: a `TBSCertificate` in DER.
+    pub signed: Vec<u8>,
+    /// The algorithm: the contents of an `AlgorithmIdentifier` in DER.
+    pub algorithm: Vec<u8>,
+    /// The value of the signature.
+    pub value: Vec<u8>,
+}
+
 /// A text that is not a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an X.509 certificate")]
@@ -94,6 +108,27 @@ impl Certificate {
         });
         parsed.map_err(|_| MalformedCertificate)
     }
+}
+
+impl CertificateSignature {
+    /// Reads the signature of a certificate. Its other parts are not checked.
+    pub fn parse(der: &CertificateDer<'_>) -> Result<CertificateSignature, MalformedCertificate> {
+        let parsed = parse_der(der, |reader| {
+            reader.read_sequence(|reader| {
+                Ok(CertificateSignature {
+                    signed: reader.next().read_der()?,
+                    algorithm: contents(&reader.next().read_der()?)?,
+                    value: reader.next().read_bitvec_bytes()?.0,
+                })
+            })
+        });
+        parsed.map_err(|_| MalformedCertificate)
+    }
+}
+
+/// Returns the contents of a value in DER, without its tag and length.
+fn contents(der: &[u8]) -> ASN1Result<Vec<u8>> {
+    parse_der(der, |reader| Ok(reader.read_tagged_der()?.value().to_vec()))
 }
 
 /// Reads a `TBSCertificate` (RFC 5280, section 4.1).
@@ -127,6 +162,7 @@ fn to_be_signed(reader: BERReader<'_, '_>) -> ASN1Result<Certificate> {
             serial_number,
             common_name: common_name(&subject)?,
             issuer: common_name(&issuer)?,
+            issuer_name: contents(&issuer)?,
             valid_from_unix,
             valid_until_unix,
             is_authority: extensions.unwrap_or(false),
@@ -280,6 +316,19 @@ mod tests {
         assert_eq!((facts.version, facts.serial_number.as_str()), (3, "0102FF"));
         let digits = (sha1_thumbprint(signed.der()).len(), sha256_thumbprint(signed.der()).len());
         assert_eq!(digits, (40, 64));
+    }
+
+    #[test]
+    fn the_signature_of_a_certificate_is_separate_from_the_signed_part() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let signed = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+        let read = CertificateSignature::parse(signed.der()).unwrap();
+        // ecdsa-with-SHA256 (RFC 5758, section 3.2).
+        assert_eq!(read.algorithm, [6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2]);
+        assert!(signed.der().ends_with(&read.value));
+        assert!(signed.der().windows(read.signed.len()).any(|part| part == read.signed));
+        let part = CertificateDer::from(read.signed);
+        assert_eq!(CertificateSignature::parse(&part), Err(MalformedCertificate));
     }
 
     #[test]

@@ -43,8 +43,8 @@ mod certificate;
 mod live;
 
 pub use certificate::{
-    Certificate, KeyKind, MalformedCertificate, first_thumbprint, sha1_thumbprint,
-    sha256_thumbprint,
+    Certificate, CertificateSignature, KeyKind, MalformedCertificate, first_thumbprint,
+    sha1_thumbprint, sha256_thumbprint,
 };
 pub use live::LiveTrust;
 

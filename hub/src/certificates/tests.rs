@@ -6,6 +6,7 @@ use rcgen::{
 };
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ClientConnection, ServerConfig, SupportedProtocolVersion};
 
@@ -178,4 +179,53 @@ fn a_chain_must_lead_to_a_trusted_authority_and_name_the_device() {
         let leaf = device("d1", years, Some(&root));
         assert_eq!(check(&[&leaf], &[&root], "d1"), Err(CertificateRefusal::Time));
     }
+}
+
+/// An authority, and the certificate of version 1 that it has signed for the device `d1` with
+/// `openssl x509 -req -in d1.csr -CA root.pem -CAkey root.key -set_serial 1 -days 36500`.
+const VERSION_1: [&str; 2] = [
+    "-----BEGIN CERTIFICATE-----
+MIIBdTCCARugAwIBAgIUXUZqonT81yeJI60jggE34nnPW1cwCgYIKoZIzj0EAwIw
+DzENMAsGA1UEAwwEcm9vdDAgFw0yNjExMzAxOTA2MzhaGA8yMTI2MTEwNjE5MDYz
+OFowDzENMAsGA1UEAwwEcm9vdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABM9N
+NPb7qIhgERkBP2II4v/ywhb8vVwvH7Zam0rQtSuHQGWJ6wVLDgXyfLUtIUddjQKt
+Bb1f171NvWCAjRjZAaajUzBRMB0GA1UdDgQWBBT/rmZx6CcmvlZjyX2/FLEOpUyA
+xDAfBgNVHSMEGDAWgBT/rmZx6CcmvlZjyX2/FLEOpUyAxDAPBgNVHRMBAf8EBTAD
+AQH/MAoGCCqGSM49BAMCA0gAMEUCIQD1lQDivdwaHMJ3eexx55gVTR45tZ0KyZtt
+19g/b5ZvRwIgeEOONT2bTYj4ARFIAau5mVMDd6hEoRjwI0xkzwzrQfQ=
+-----END CERTIFICATE-----",
+    "-----BEGIN CERTIFICATE-----
+MIIBBjCBrAIBATAKBggqhkjOPQQDAjAPMQ0wCwYDVQQDDARyb290MCAXDTI2MTEz
+MDE5MDYzOVoYDzIxMjYxMTA2MTkwNjM5WjANMQswCQYDVQQDDAJkMTBZMBMGByqG
+SM49AgEGCCqGSM49AwEHA0IABMB2T4EZtwcSQBrPS/LEgHECA+XruijtbCoJfSsg
+8tgAHmNiqZkXT46PM71mBZ0VqJfHwtzoCCWlyQZYvTxk+DQwCgYIKoZIzj0EAwID
+SQAwRgIhAIImx+fLi34/BRklMd/PFryzAFVhJTXhIa9/Belras3GAiEA+tc6e5ym
+x9XUyg1Lz2d/N0fpkedcWUVfgtXs2L9wPkA=
+-----END CERTIFICATE-----",
+];
+
+#[test]
+fn a_certificate_of_version_1_is_accepted_from_the_authority_that_signed_it() {
+    let [root, leaf] = VERSION_1.map(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap());
+    let trusted = DeviceAuthorities::of_certificate(&root).unwrap();
+    let year = 365 * 86_400;
+    let check = |leaf: &CertificateDer<'static>, trusted: &DeviceAuthorities, id: &str, now| {
+        presenting(std::slice::from_ref(leaf)).check_chain(trusted, id, now)
+    };
+
+    assert_eq!(check(&leaf, &trusted, "d1", NOW + year), Ok(()));
+    let name = CertificateRefusal::Name("d2".to_owned());
+    assert_eq!(check(&leaf, &trusted, "d2", NOW + year), Err(name));
+    for now in [NOW, NOW + 101 * year] {
+        assert_eq!(check(&leaf, &trusted, "d1", now), Err(CertificateRefusal::Time));
+    }
+    for other in [authority("root", None), authority("other", None)] {
+        let refused = check(&leaf, &trusting(&[&other]), "d1", NOW + year);
+        assert!(matches!(refused, Err(CertificateRefusal::Chain(_))), "{refused:?}");
+    }
+    let mut forged = leaf.to_vec();
+    let at = forged.windows(2).position(|name| name == b"d1").unwrap();
+    forged[at + 1] = b'2';
+    let refused = check(&forged.into(), &trusted, "d2", NOW + year);
+    assert!(matches!(refused, Err(CertificateRefusal::Chain(_))), "{refused:?}");
 }
