@@ -66,6 +66,11 @@ matrix:
 kills count="1000":
     BEHAVIOUR_KILLS={{ count }} cargo test --release -p behaviour-host --test kill
 
+# Run the end-to-end tests of the Node SDKs in a folder `e2etests` of azure-iot-sdk-node against the hub: ten minutes
+node-suite folder:
+    cargo build -p behaviour-hub
+    unshare --map-root-user --net node tests/node_suite/run.js target/debug/behaviour-hub {{ folder }}
+
 # Measure, and write tables and plots of docs/performance.md: `just bench devices sandbox`
 bench *sections="all":
     cargo run --release -p bench -- {{ sections }}
