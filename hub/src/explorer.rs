@@ -43,11 +43,13 @@ const API: &str = "/$explorer/api";
 /// Policy in whose name the page uses the REST API.
 const POLICY: &str = "iothubowner";
 
-/// Paths that are forwarded, with the policy of their API. No response contains a key.
-const FORWARDED: [(&str, &str); 9] = [
+/// Paths that are forwarded, with the policy of their API: those that end with a slash with all
+/// paths below them. No response contains a key.
+const FORWARDED: [(&str, &str); 10] = [
     ("/twins/", POLICY),
     ("/devices/query", POLICY),
     ("/configurations", POLICY),
+    ("/configurations/", POLICY),
     ("/jobs/v2/", POLICY),
     ("/statistics/", POLICY),
     ("/$events", POLICY),
@@ -185,9 +187,10 @@ async fn answer(
         return devices::list(&explorer.state, request.uri()).await;
     }
     let inner = path.strip_prefix(API).ok_or(PageRefusal::unknown_path())?;
+    let is_below = |path: &str| path.ends_with('/') && inner.starts_with(path);
     let (_, policy) = FORWARDED
         .iter()
-        .find(|(prefix, _)| inner.starts_with(prefix))
+        .find(|(path, _)| inner == *path || is_below(path))
         .ok_or(PageRefusal::unknown_path())?;
     let request = forwarded(explorer, request, policy).ok_or(PageRefusal::unknown_path())?;
     let mut response = next.run(request).await;

@@ -164,7 +164,11 @@ async fn no_response_to_the_page_has_a_key() {
         // Identities and enrollments with their keys are not forwarded.
         ("GET", "/$explorer/api/devices/d1", Value::Null, 404),
         ("GET", "/$explorer/api/devices", Value::Null, 404),
+        ("GET", "/$explorer/api/devices/query-7", Value::Null, 404),
+        ("PUT", "/$explorer/api/devices/query-7", json!({ "deviceId": "query-7" }), 404),
         ("POST", "/$explorer/api/enrollments/e1/attestationmechanism", Value::Null, 404),
+        ("POST", "/$explorer/api/enrollments/query-e/attestationmechanism", Value::Null, 404),
+        ("POST", "/$explorer/api/enrollmentGroups/query-g/attestationmechanism", Value::Null, 404),
         ("GET", "/$explorer/nothing", Value::Null, 404),
     ] {
         let reply = send(&hub, method, path, &headers, &body).await;
