@@ -80,6 +80,8 @@ fn an_image_is_the_same_each_time_and_says_what_it_contains() {
     };
     let index = fs::read(one.join("behaviour-hub/index.json")).unwrap();
     let index: Value = serde_json::from_slice(&index).unwrap();
+    let names = &index["manifests"][0]["annotations"];
+    assert_eq!(names["io.containerd.image.name"], "localhost/behaviour-hub:1.0.0");
     let manifest = blob(&index["manifests"][0]);
     let config = blob(&manifest["config"]);
     assert_eq!(config["config"]["User"], "65532:65532");
