@@ -32,7 +32,8 @@
 //! * [`log()`]: logging of `tracing` events to standard error, which never blocks the program,
 //!   with a [`LogFilter`]. [`lost_lines`] counts the lines that it has dropped, and
 //!   [`forward_log`] passes the same events on to a receiver.
-//! * [`say`] and [`note`]: lines on standard output and standard error.
+//! * [`say`] and [`note`]: lines on standard output and standard error, and [`while_read`] for
+//!   commands that wait for something to print.
 //! * [`Signals`]: Ctrl-C and SIGTERM.
 //! * [`FileStamp`]: detection of changed files by their metadata.
 //! * [`text`]: text from files, standard input and environment variables.
@@ -78,6 +79,6 @@ pub use open_files::allow_open_files;
 pub use output::has_colours;
 #[cfg(feature = "progress")]
 pub use progress::Progress;
-pub use say::{note, say};
+pub use say::{note, say, while_read};
 pub use signals::Signals;
 pub use words::{FormatWords, JSON_WORDS, TOML_WORDS};

@@ -1,18 +1,21 @@
 //! The command `behaviour-service device`: help from afar, by the reserved methods of a host.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use behaviour_service::{Client, DeviceId, MethodRequest, ServiceError, ServiceErrorKind};
 use clap::{Args, Subcommand};
-use program::{Progress, candidates, note, say};
+use program::{Progress, candidates, note, say, while_read};
 use protocol::remote_method::RemoteMethod;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::input;
 use super::show::{self, OutputFormat};
 use crate::command_error::{CommandError, FailureKind};
 use crate::known_ids;
+
+mod answer_text;
+
+use answer_text::{items, log_line, note_left_out, note_restart, plugins, properties};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -70,6 +73,9 @@ pub(crate) struct DeviceTarget {
     /// Maximum time for the device to answer, 5s to 300s
     #[arg(long, default_value = "30s", value_parser = input::response_timeout, value_name = "TIME")]
     timeout: Duration,
+    /// Maximum time for the device to connect, 0s to 300s
+    #[arg(long, default_value = "0s", value_parser = input::connect_timeout, value_name = "TIME")]
+    connect_timeout: Duration,
 }
 
 #[derive(Args)]
@@ -92,7 +98,7 @@ pub(super) async fn run(
         DeviceCommand::Logs { target: PluginTarget { target, plugin }, lines, follow, every } => {
             let payload = json!({ "plugin": plugin, "lines": lines });
             if follow {
-                return follow_log(client, &target, payload, every, show).await;
+                return while_read(follow_log(client, &target, payload, every, show)).await;
             }
             (RemoteMethod::Logs, target, payload)
         }
@@ -111,8 +117,14 @@ pub(super) async fn run(
         return Ok(());
     }
     match method {
-        RemoteMethod::Status => say(properties(&answer)),
-        RemoteMethod::Plugins => plugins(&answer).into_iter().for_each(say),
+        RemoteMethod::Status => {
+            say(properties(&answer));
+            note_restart(&answer);
+        }
+        RemoteMethod::Plugins => {
+            plugins(&answer).into_iter().for_each(say);
+            note_restart(&answer);
+        }
         RemoteMethod::Logs => {
             note_left_out(&answer, "earlier lines");
             items(&answer, "lines").for_each(|line| say(log_line(line)));
@@ -187,6 +199,7 @@ async fn ask(
 ) -> Result<Value, CommandError> {
     let request = MethodRequest {
         response_timeout: target.timeout,
+        connect_timeout: target.connect_timeout,
         ..MethodRequest::new(method.method(), payload)
     };
     let waiting = Progress::new(&format!("{}: {} is running", target.device, request.name));
@@ -205,7 +218,8 @@ async fn ask(
     let kind = FailureKind::Service(error.kind());
     Err(match payload["error"].as_str() {
         Some("not-granted") => CommandError::new(kind, error).with_hint(format!(
-            "add \"{}\" to `methods` under [host.remote] in the device's host.toml",
+            "add \"{}\" to `methods` under [host.remote] in the device's host.toml, and restart the \
+             host",
             method.name()
         )),
         Some("unknown-method") => CommandError::new(kind, error)
@@ -220,102 +234,4 @@ async fn ask(
         )),
         _ => CommandError::new(kind, error),
     })
-}
-
-fn items<'a>(answer: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
-    answer[name].as_array().into_iter().flatten()
-}
-
-fn note_left_out(answer: &Value, what: &str) {
-    if let Some(count) = answer["left_out"].as_u64().filter(|count| *count > 0) {
-        note(format_args!("{count} {what} left out: the answer of a method is limited to 128 KiB"));
-    }
-}
-
-/// Returns one line for each property that is not `null`.
-fn properties(value: &Value) -> String {
-    let none = Map::new();
-    let members = value.as_object().unwrap_or(&none).iter();
-    let lines = members.filter(|(_, value)| !value.is_null()).map(|(name, value)| {
-        format!("{:<20} {}", json::escape(&name.replace('_', " ")), cell(value))
-    });
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-/// Returns a header and one line for each plugin.
-fn plugins(answer: &Value) -> Vec<String> {
-    let row = |cells: [&str; 5]| {
-        let [name, version, state, answered, digest] = cells;
-        format!("{name:<20} {version:<8} {state:<12} {answered:<9} {digest}")
-    };
-    let mut lines = vec![row(["NAME", "VERSION", "STATE", "ANSWERED", "DIGEST"])];
-    for plugin in items(answer, "plugins") {
-        let digest = cell(&plugin["digest"]);
-        let digest = digest.chars().take(12).collect::<String>();
-        let cells = [
-            cell(&plugin["name"]),
-            cell(&plugin["version"]),
-            cell(&plugin["state"]),
-            cell(&plugin["counters"]["answered"]),
-            digest,
-        ];
-        lines.push(row(cells.each_ref().map(String::as_str)));
-        if let Some(error) = plugin["last_error"].as_str() {
-            lines.push(format!("{}: {}", cell(&plugin["name"]), json::escape(error)));
-        }
-    }
-    lines
-}
-
-/// Returns a log line as text.
-fn log_line(line: &Value) -> String {
-    let text = |name: &str| line[name].as_str().unwrap_or_default();
-    let (time, level, method) = (text("time"), text("level"), text("method"));
-    let mut shown = format!("{time} {level:<5}  {method}  {}", text("message"));
-    for (key, value) in line["fields"].as_object().into_iter().flatten() {
-        // Writing to a string does not fail.
-        let _ = write!(shown, "  {key}={}", value.as_str().unwrap_or_default());
-    }
-    let _ = write!(shown, "  call={}", text("call"));
-    json::escape(&shown).into_owned()
-}
-
-fn cell(value: &Value) -> String {
-    match value {
-        Value::String(text) => json::escape(text).into_owned(),
-        Value::Object(counts) => {
-            let counts = counts.iter();
-            let counts = counts.map(|(name, count)| format!("{count} {}", json::escape(name)));
-            counts.collect::<Vec<_>>().join(", ")
-        }
-        value => value.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_are_shown_line_by_line_without_control_characters() {
-        let status = json!({ "device": "d1\u{1b}", "plugins": { "active": 2, "disabled": 1 }, "reason": null });
-        let device = format!("{:<20} {}", "device", r"d1\u{1b}");
-        let plugins_line = format!("{:<20} {}", "plugins", "2 active, 1 disabled");
-        assert_eq!(properties(&status), format!("{device}\n{plugins_line}"));
-        let line = json!({
-            "time": "t", "level": "info", "method": "m", "message": "a\nb",
-            "fields": { "k": "v" }, "call": "c",
-        });
-        assert_eq!(log_line(&line), "t info   m  a\\nb  k=v  call=c");
-        let answer = json!({ "plugins": [{
-            "name": "fan", "version": 2, "state": "active", "digest": "0123456789abcdef",
-            "counters": { "answered": 7 }, "last_error": "rolled\u{7}back",
-        }] });
-        let expected = [
-            "NAME                 VERSION  STATE        ANSWERED  DIGEST",
-            "fan                  2        active       7         0123456789ab",
-            "fan: rolled\\u{7}back",
-        ];
-        assert_eq!(plugins(&answer), expected);
-    }
 }

@@ -1,10 +1,12 @@
 //! The command `behaviour-service messages`: messages from and to devices.
 
+use std::num::NonZeroU64;
+
 use behaviour_service::{
     Client, DeviceId, Feedback, FeedbackRecord, MessageEvent, ServiceError, ServiceErrorKind,
 };
 use clap::Subcommand;
-use program::{candidates, counted, note, say};
+use program::{candidates, counted, note, say, while_read};
 use protocol::error::ErrorCode;
 use serde_json::{Map, Value, json};
 
@@ -20,7 +22,8 @@ const TIME: &str = "iothub-enqueuedtime";
 const WATCH_EXAMPLES: &str = "\
 Examples:
   behaviour-service messages watch
-  behaviour-service messages watch my-device --json | jq .body";
+  behaviour-service messages watch my-device --json | jq .body
+  timeout 60 behaviour-service messages watch my-device --json --count 1";
 
 const PURGE_EXAMPLES: &str = "\
 Examples:
@@ -40,6 +43,9 @@ pub(crate) enum MessagesCommand {
         /// The device's id; all devices by default
         #[arg(add = candidates(known_ids::of_devices))]
         device: Option<DeviceId>,
+        /// End after this number of messages
+        #[arg(long, value_name = "N")]
+        count: Option<NonZeroU64>,
     },
     /// Send a cloud-to-device message, and print its id. Works with behaviour-hub; Azure IoT Hub
     /// accepts such messages by AMQP only
@@ -64,7 +70,9 @@ pub(super) async fn run(
     show: OutputFormat,
 ) -> Result<(), CommandError> {
     match command {
-        MessagesCommand::Watch { device } => watch(device.as_ref(), client, show).await,
+        MessagesCommand::Watch { device, count } => {
+            while_read(watch(device.as_ref(), count, client, show)).await
+        }
         MessagesCommand::Send(arguments) => send::run(arguments, client, show).await,
         MessagesCommand::Purge { device } => {
             let purged = client.purge_messages(&device).await?;
@@ -104,6 +112,7 @@ fn outcome(record: &FeedbackRecord) -> String {
 
 async fn watch(
     device: Option<&DeviceId>,
+    count: Option<NonZeroU64>,
     client: &Client,
     show: OutputFormat,
 ) -> Result<(), CommandError> {
@@ -114,10 +123,19 @@ async fn watch(
         )
     })?;
     note("waiting for messages");
+    let mut left = count.map(NonZeroU64::get);
     while let Some(event) = messages.next().await? {
         match event {
-            MessageEvent::Message(message) if show.as_json => show::json(&Value::Object(message)),
-            MessageEvent::Message(message) => say(text(&message)),
+            MessageEvent::Message(message) => {
+                match show.as_json {
+                    true => show::json(&Value::Object(message)),
+                    false => say(text(&message)),
+                }
+                left = left.map(|left| left - 1);
+                if left == Some(0) {
+                    return Ok(());
+                }
+            }
             MessageEvent::Lost(lost) => {
                 note(format_args!("{} lost: not read in time", counted(lost, "message")));
             }

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use behaviour_service::{Client, DeviceId, Twin};
 use clap::Subcommand;
 use clap::builder::NonEmptyStringValueParser;
-use program::candidates;
+use program::{candidates, while_read};
 
 use super::input;
 use super::show::OutputFormat;
@@ -84,7 +84,7 @@ pub(crate) async fn run(
             change::check_replacement(&twin)?;
             print(show, &client.replace_twin(&device, twin, etag.as_deref()).await?)
         }
-        TwinCommand::Watch(arguments) => match watch::watch(arguments, client, show).await? {},
+        TwinCommand::Watch(arguments) => while_read(watch::watch(arguments, client, show)).await,
     }
 }
 
