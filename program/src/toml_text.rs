@@ -95,12 +95,33 @@ fn describe(error: &::toml::de::Error, text: &str, path: Vec<String>) -> TomlErr
         format!("key `{}` is missing", dotted(&path))
     } else if let Some(words) = TOML_WORDS.type_error(&message) {
         format!("`{entry}` {words}")
+    } else if let Some(rest) = message.strip_prefix("unknown variant ") {
+        format!("`{entry}`: unknown value {rest}")
+    } else if message == "duplicate key" {
+        duplicate(text, line)
     } else if path.is_empty() {
         message
     } else {
         format!("`{entry}`: {message}")
     };
     TomlError { line, problem, path }
+}
+
+/// Describes a key or a table in a line that is also in an earlier line.
+fn duplicate(text: &str, line: usize) -> String {
+    let mut lines = text.lines().map(str::trim);
+    let this = lines.clone().nth(line - 1).unwrap_or_default();
+    let Some(header) = this.strip_prefix('[').and_then(|rest| rest.split(']').next()) else {
+        let key = this.split('=').next().unwrap_or_default().trim();
+        return format!("key `{key}` is already in its table");
+    };
+    let header = format!("[{header}]");
+    match lines.position(|earlier| earlier.starts_with(&header)) {
+        Some(first) if first + 1 < line => {
+            format!("`{header}` is already in line {}; add its keys there", first + 1)
+        }
+        _ => format!("`{header}` exists already; add its keys there"),
+    }
 }
 
 /// Returns the name in backticks after a prefix.
@@ -179,6 +200,23 @@ mod tests {
         assert!(file.is_none());
         assert_eq!(errors.len(), 1, "{errors:?}");
         assert_eq!(errors[0].line, 1);
+    }
+
+    #[test]
+    fn a_repeated_table_or_key_is_named_with_the_place_of_the_first() {
+        for (text, expected) in [
+            (
+                "[hub]\nport = 1\n\n[hub] # again\nnames = []\n",
+                "line 4: `[hub]` is already in line 1; add its keys there",
+            ),
+            (
+                "hub.port = 1\n[hub]\nnames = []\n",
+                "line 2: `[hub]` exists already; add its keys there",
+            ),
+            ("[hub]\nport = 1\nport = 2\n", "line 3: key `port` is already in its table"),
+        ] {
+            assert_eq!(errors(text), [expected]);
+        }
     }
 
     #[test]
