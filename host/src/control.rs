@@ -253,6 +253,9 @@ impl ControlHandles {
                     let state = PluginStatus::of(slot).state;
                     *status.plugins.entry(state).or_default() += 1;
                 }
+                let state = self.operator.configuration();
+                status.configuration_refused = state.refused;
+                status.restart_needed = state.restart_needed;
                 ControlAnswer::Status(Box::new(status))
             }
             ControlRequest::Metrics {} => ControlAnswer::Metrics((self.metrics)()),

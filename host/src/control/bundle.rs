@@ -49,13 +49,13 @@ pub(super) async fn collect(handles: &ControlHandles, configuration: Option<Path
     let settings = versions.iter().flat_map(|version| version.loaded.settings.texts());
     let mut secrets = Secrets::default();
     settings.for_each(|text| secrets.search_for(text));
-    let reading = spawn_blocking(move || {
+    let work = move || {
         let machine = json!({ "kernel": kernel(), "architecture": std::env::consts::ARCH });
-        (machine, configuration.as_deref().and_then(read_configuration))
-    });
-    // The panic hook has already reported a panic. The rest of the bundle is still of use.
-    let (machine, configuration) = reading.await.unwrap_or_default();
-    without_secrets(secrets, bundle, machine, configuration)
+        let configuration = configuration.as_deref().and_then(read_configuration);
+        without_secrets(secrets, bundle, machine, configuration)
+    };
+    // The panic hook has already reported a panic, after which secrets could be left.
+    spawn_blocking(work).await.unwrap_or_default()
 }
 
 /// Reads `host.toml`. Returns `None` if it is not readable or not TOML.
@@ -86,8 +86,13 @@ fn without_secrets(
             secrets.leave_out(format!("/plugins/{name}/config/{key}"), value);
         }
     }
-    secrets.redact("", &mut configuration, NameRule::Settings);
+    let mut status = bundle["status"].take();
+    secrets.redact("", &mut configuration, NameRule::Host);
+    secrets.redact("", &mut status, NameRule::Host);
     secrets.redact("", &mut bundle, NameRule::Data);
+    bundle["status"] = status;
+    secrets.redact_pairs(&mut configuration);
+    secrets.redact_pairs(&mut bundle);
     secrets.remove_from(&mut bundle);
     secrets.remove_from(&mut configuration);
     bundle["machine"] = machine;
@@ -118,26 +123,40 @@ mod tests {
     #[test]
     fn secrets_of_the_configuration_are_in_no_part_of_the_bundle() {
         let configuration = json!({
-            "host": { "grace": "10s" },
+            "host": {
+                "grace": "10s",
+                "traceparent_key": "traceparent",
+                "trust": { "keys": ["release.pub"] },
+                "otlp": { "endpoint": "https://user:pass-word@example.com" },
+            },
             "plugins": { "fan": {
                 "file": "fan.wasm",
                 "config": { "mode": "innocent-name", "nested": { "list": [1234567, "deep-secret"] } },
             } },
             "hub": { "connection_string_file": "/etc/device" },
         });
-        let bundle = json!({ "log": { "fan": [
+        let bundle = json!({ "status": { "token_expires": "2026-01-01T00:00:00Z" }, "log": { "fan": [
             { "message": "signed in with innocent-name and 1234567" },
             { "message": "HostName=h;SharedAccessKey=abc" },
             { "message": "deep-secret", "fields": { "apiToken": "xyz" } },
+            { "message": "run --password=in-line now", "fields": { "x": "db_pwd=p;n=1" } },
         ] } });
         let bundle = without_secrets(Secrets::default(), bundle, json!({}), Some(configuration));
         let text = bundle.to_string();
-        for secret in ["innocent-name", "1234567", "deep-secret", "abc", "xyz"] {
+        for secret in
+            ["innocent-name", "1234567", "deep-secret", "abc", "xyz", "pass-word", "in-line"]
+        {
             assert!(!text.contains(secret), "{secret}: {text}");
         }
-        assert_eq!(bundle["configuration"]["host"]["grace"], "10s");
+        assert_eq!(bundle["status"]["token_expires"], "2026-01-01T00:00:00Z");
+        let host = &bundle["configuration"]["host"];
+        assert_eq!([&host["grace"], &host["traceparent_key"]], ["10s", "traceparent"]);
+        assert_eq!(host["trust"]["keys"], json!(["release.pub"]));
+        assert_eq!(bundle["configuration"]["hub"]["connection_string_file"], "/etc/device");
         assert_eq!(bundle["configuration"]["plugins"]["fan"]["file"], "fan.wasm");
         assert!(text.contains("signed in with"), "{text}");
+        assert!(text.contains("run --password=redacted now"), "{text}");
+        assert!(text.contains("db_pwd=redacted;n=1"), "{text}");
     }
 
     #[test]

@@ -68,7 +68,8 @@ impl Remote {
         let method = method.ok_or_else(|| (404, "unknown-method", unknown()))?;
         if !self.granted.contains(&method) {
             let message = format!(
-                "`{RESERVED_PREFIX}{name}` is not granted: add \"{name}\" to `methods` under [host.remote]"
+                "`{RESERVED_PREFIX}{name}` is not granted: add \"{name}\" to `methods` \
+                 under [host.remote], and restart the host"
             );
             return Err((403, "not-granted", message));
         }
@@ -163,10 +164,15 @@ impl RemotePayload {
         if payload.is_empty() {
             return Ok(RemotePayload::default());
         }
-        let parsed = serde_json::from_slice::<Option<RemotePayload>>(payload);
-        parsed.map(Option::unwrap_or_default).map_err(|error| {
-            (400, "invalid-payload", json::escape(&error.to_string()).into_owned())
-        })
+        let refused = |message: String| (400, "invalid-payload", message);
+        match serde_json::from_slice(payload) {
+            Ok(Value::Null) => Ok(RemotePayload::default()),
+            // An array would fill the members by their order.
+            Ok(object @ Value::Object(_)) => serde_json::from_value(object)
+                .map_err(|error| refused(json::escape(&error.to_string()).into_owned())),
+            Ok(_) => Err(refused("the payload is not a JSON object".to_owned())),
+            Err(_) => Err(refused("the payload is not JSON".to_owned())),
+        }
     }
 }
 
@@ -210,6 +216,22 @@ fn metrics(text: &str, name: &str) -> Result<Value, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_payload_is_an_object_or_null() {
+        for payload in ["", "null", "{}", r#"{"plugin":"fan"}"#] {
+            assert!(RemotePayload::parse(payload.as_bytes()).is_ok(), "{payload}");
+        }
+        for (payload, expected) in [
+            (r#"["fan",null,null,null]"#, "the payload is not a JSON object"),
+            ("5", "the payload is not a JSON object"),
+            ("{", "the payload is not JSON"),
+            (r#"{"plugin":5}"#, "invalid type: integer `5`, expected a string"),
+        ] {
+            let (status, error, message) = RemotePayload::parse(payload.as_bytes()).unwrap_err();
+            assert_eq!((status, error, &*message), (400, "invalid-payload", expected));
+        }
+    }
 
     #[test]
     fn metrics_are_selected_by_name_and_cut_at_a_line() {

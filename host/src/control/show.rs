@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use plugin::{affects_display, escape};
 use program::counted;
 
-use super::status::jobs_text;
+use super::status::{configuration_lines, jobs_text};
 use super::table::table_of;
 use super::{ControlAnswer, PluginStatus};
 use crate::lent::log::LoggedLine;
@@ -56,14 +56,8 @@ impl ControlAnswer {
                 let mut lines = table(plugins);
                 lines.extend(plugins.iter().flat_map(lines_below_table));
                 lines.extend(compiling.iter().map(compilation_line));
-                let refused = configuration_refused.as_deref().map(escape);
-                lines.extend(
-                    refused.map(|reason| {
-                        format!("host.toml is not, or only partly, in force: {reason}")
-                    }),
-                );
-                let restart = "changes under [hub], [host] or [fleet], or of an image, take effect after a restart";
-                lines.extend(restart_needed.then(|| restart.to_owned()));
+                lines
+                    .extend(configuration_lines(configuration_refused.as_deref(), *restart_needed));
                 lines.join("\n")
             }
         }

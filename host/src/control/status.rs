@@ -1,6 +1,7 @@
 //! Status of a host and its pending jobs, as sent to an operator.
 
 use std::collections::BTreeMap;
+use std::ops::Not;
 use std::time::Duration;
 
 use plugin::escape;
@@ -49,6 +50,12 @@ pub struct HostStatus {
     pub memory_limit_bytes: usize,
     /// Number of plugins in each state.
     pub plugins: BTreeMap<String, usize>,
+    /// Error because of which the host refused the current `host.toml`.
+    #[serde(default)]
+    pub configuration_refused: Option<String>,
+    /// `true` if a change in `host.toml` takes effect only after a restart.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub restart_needed: bool,
 }
 
 /// Pending job.
@@ -129,8 +136,23 @@ impl HostStatus {
         ];
         let line =
             |(name, text): (&str, Option<String>)| Some(format!("{name:<11} {}", escape(&text?)));
-        rows.into_iter().filter_map(line).collect::<Vec<_>>().join("\n")
+        let rows = rows.into_iter().filter_map(line);
+        let configuration =
+            configuration_lines(self.configuration_refused.as_deref(), self.restart_needed);
+        rows.chain(configuration).collect::<Vec<_>>().join("\n")
     }
+}
+
+/// Returns a line for each way in which `host.toml` is not in force.
+pub(super) fn configuration_lines(
+    refused: Option<&str>,
+    restart_needed: bool,
+) -> impl Iterator<Item = String> {
+    let refused = refused
+        .map(|reason| format!("host.toml is not, or only partly, in force: {}", escape(reason)));
+    let restart =
+        "changes under [hub], [host] or [fleet], or of an image, take effect after a restart";
+    refused.into_iter().chain(restart_needed.then(|| restart.to_owned()))
 }
 
 /// Returns a table of jobs.
@@ -177,6 +199,11 @@ pending     1 report, 0 messages, 0 jobs
 memory      3.0 of 64.0 MiB
 plugins     3 active, 1 off";
         assert_eq!(status.to_text(), expected);
+        status.restart_needed = true;
+        status.configuration_refused = Some("line 1: unknown key\u{1b}".to_owned());
+        let text = status.to_text();
+        assert!(text.contains("partly, in force: line 1: unknown key\\u{1b}\n"), "{text}");
+        assert!(text.ends_with("take effect after a restart"), "{text}");
         status.connected = true;
         status.token_expires = Some("2026-01-01T01:00:00Z".to_owned());
         status.certificate_expires = Some("2026-02-01T00:00:00Z".to_owned());

@@ -182,12 +182,14 @@ impl Jobs {
             }
             JobEnd::Rejected(reason) => {
                 self.finish(id).await;
-                warn!(plugin, job = name, %id, %call, attempt, "job rejected by the plugin: {reason}");
+                let mid = job.message_id();
+                warn!(plugin, job = name, %id, mid, %call, attempt, "job rejected by the plugin: {reason}");
             }
             JobEnd::Failed { reason, .. } if *attempt >= runner.max_attempts(plugin) => {
                 self.finish(id).await;
                 let given_up = self.given_up.fetch_add(1, Ordering::Relaxed) + 1;
-                error!(plugin, job = name, %id, %call, attempt, given_up, "job given up: {reason}");
+                let mid = job.message_id();
+                error!(plugin, job = name, %id, mid, %call, attempt, given_up, "job given up: {reason}");
             }
             JobEnd::Failed { retry_after, reason } => {
                 let next_try = retry_after.unwrap_or_else(|| wait_after(*attempt));

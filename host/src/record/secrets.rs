@@ -3,6 +3,9 @@
 //! A value is a secret if its name contains a word such as `password`, or if its text has the
 //! format of a key or token. The text is removed wherever it occurs in the case.
 
+use std::borrow::Cow;
+
+use aho_corasick::{AhoCorasick, AhoCorasickBuilder, MatchKind};
 use serde_json::Value;
 
 /// Replacement of a secret in the inputs of a case.
@@ -33,6 +36,17 @@ const NAMES: [&str; 17] = [
     "connectionstring",
 ];
 
+/// Names in `host.toml` and in the status of the host that only look like those of secrets: names
+/// of fields and of files of public keys, and times.
+const HARMLESS_OF_HOST: [&str; 6] = [
+    "desired_key",
+    "idempotency_key",
+    "keys",
+    "token_expires",
+    "token_lifetime",
+    "traceparent_key",
+];
+
 /// Parts of texts that occur only in secrets.
 const TEXTS: [&str; 5] =
     ["SharedAccessKey=", "&sig=", "AccountKey=", "PRIVATE KEY-----", "Bearer "];
@@ -50,6 +64,8 @@ pub(crate) struct Secrets {
 pub(crate) enum NameRule {
     /// Settings, where a name that ends with `key` or `keys` also denotes a secret.
     Settings,
+    /// The configuration and the status of the host itself, whose names are known.
+    Host,
     /// Other data, where a key is usually an identifier.
     Data,
 }
@@ -90,6 +106,32 @@ impl Secrets {
         }
     }
 
+    /// Replaces the values of pairs such as `password=abc` in all texts.
+    pub(crate) fn redact_pairs(&mut self, value: &mut Value) {
+        match value {
+            Value::Object(members) => members.values_mut().for_each(|it| self.redact_pairs(it)),
+            Value::Array(items) => items.iter_mut().for_each(|it| self.redact_pairs(it)),
+            Value::String(text) if text.contains('=') => {
+                let words = text.split_inclusive(|c: char| c.is_whitespace() || ";&,".contains(c));
+                let words: Vec<_> = words.map(|word| self.without_value(word)).collect();
+                *text = words.concat();
+            }
+            _ => {}
+        }
+    }
+
+    /// Returns a word without its value, if it is a pair with the name of a secret.
+    fn without_value<'w>(&mut self, word: &'w str) -> Cow<'w, str> {
+        let end = |c: char| c.is_whitespace() || ";&,\"'".contains(c);
+        let Some((name, rest)) = word.split_once('=') else { return word.into() };
+        let value = rest.trim_end_matches(end);
+        if value.is_empty() || !is_secret_name(name, NameRule::Data) {
+            return word.into();
+        }
+        self.search_for(value);
+        format!("{name}={REDACTED}{}", &rest[value.len()..]).into()
+    }
+
     /// Replaces the secrets in the query of a URL, which remains a URL. `at` is the JSON pointer
     /// to it.
     pub(super) fn redact_query(&mut self, at: &str, url: &mut String) {
@@ -126,23 +168,36 @@ impl Secrets {
         self.left_out.push(at);
     }
 
-    /// Removes the texts of the secrets from other inputs.
+    /// Removes the texts of the secrets from other inputs: of two that begin at the same place,
+    /// the longer one.
     pub(crate) fn remove_from(&self, value: &mut Value) {
-        match value {
-            Value::Object(members) => members.values_mut().for_each(|it| self.remove_from(it)),
-            Value::Array(items) => items.iter_mut().for_each(|it| self.remove_from(it)),
-            Value::String(text) if self.occur_in(text) => {
-                for secret in &self.texts {
-                    *text = text.replace(secret.as_str(), REDACTED);
-                }
-            }
-            _ => {}
+        let mut builder = AhoCorasickBuilder::new();
+        match builder.match_kind(MatchKind::LeftmostLongest).build(&self.texts) {
+            Ok(secrets) => remove_all(&secrets, value),
+            // Only more texts than fit into memory are an error.
+            Err(_) => *value = REDACTED.into(),
         }
     }
 
     /// Returns `true` if a text contains a secret.
     pub(super) fn occur_in(&self, text: &str) -> bool {
         self.texts.iter().any(|secret| text.contains(secret.as_str()))
+    }
+}
+
+fn remove_all(secrets: &AhoCorasick, value: &mut Value) {
+    match value {
+        Value::Object(members) => members.values_mut().for_each(|it| remove_all(secrets, it)),
+        Value::Array(items) => items.iter_mut().for_each(|it| remove_all(secrets, it)),
+        Value::String(text) if secrets.is_match(text.as_str()) => {
+            let mut kept = String::with_capacity(text.len());
+            secrets.replace_all_with(text, &mut kept, |_, _, kept| {
+                kept.push_str(REDACTED);
+                true
+            });
+            *text = kept;
+        }
+        _ => {}
     }
 }
 
@@ -167,13 +222,17 @@ fn collect_texts(value: &Value, texts: &mut Vec<String>) {
 
 /// Returns `true` if a name denotes a secret.
 pub(super) fn is_secret_name(name: &str, rule: NameRule) -> bool {
+    // The content of a file is secret, and not its path.
+    if rule == NameRule::Host && (name.ends_with("_file") || HARMLESS_OF_HOST.contains(&name)) {
+        return false;
+    }
     let plain: String =
         name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     let is_word =
         |word: &str| plain == word || name.to_ascii_lowercase().ends_with(&format!("_{word}"));
     NAMES.iter().any(|part| plain.contains(part))
         || ["pwd", "sas", "auth"].into_iter().any(is_word)
-        || rule == NameRule::Settings && (plain.ends_with("key") || plain.ends_with("keys"))
+        || rule != NameRule::Data && (plain.ends_with("key") || plain.ends_with("keys"))
 }
 
 /// Returns `true` if the name of a parameter in a URL announces a secret.
@@ -205,6 +264,10 @@ mod tests {
             assert!(!is_secret_name(name, NameRule::Data), "{name}");
         }
         assert!(is_secret_name("deviceKey", NameRule::Settings));
+        for name in ["traceparent_key", "keys", "key_file", "token_expires"] {
+            assert!(!is_secret_name(name, NameRule::Host), "{name}");
+        }
+        assert!(is_secret_name("api_key", NameRule::Host));
     }
 
     #[test]
@@ -220,6 +283,16 @@ mod tests {
         secrets.remove_from(&mut state);
         assert_eq!(state, json!({"last": "GET redacted", "{}": "{\"password\":\"redacted\"}"}));
         assert!(secrets.occur_in("of hunter22"));
+    }
+
+    #[test]
+    fn a_secret_that_begins_with_another_one_is_removed_whole() {
+        let mut secrets = Secrets::default();
+        secrets.search_for("factory");
+        secrets.search_for("factory-secret");
+        let mut value = json!(["login with factory-secret", "at the factory"]);
+        secrets.remove_from(&mut value);
+        assert_eq!(value, json!(["login with redacted", "at the redacted"]));
     }
 
     #[test]

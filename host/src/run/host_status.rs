@@ -42,7 +42,7 @@ pub(super) fn of(
             pending_jobs: jobs.pending(),
             memory_bytes,
             memory_limit_bytes,
-            plugins: Default::default(),
+            ..HostStatus::default()
         }
     })
 }

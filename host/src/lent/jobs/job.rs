@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use plugin::BootOutcome;
 use serde::{Deserialize, Serialize};
 
+use super::message::CloudMessage;
 use crate::lent::size;
 
 /// A job of a plugin.
@@ -33,6 +34,14 @@ impl Job {
         let Job { plugin, name, payload, traceparent, .. } = self;
         let traceparent = traceparent.as_ref().map_or(0, String::len);
         size::ENTRY_BYTES + 2 * (plugin.len() + name.len() + payload.len() + traceparent)
+    }
+
+    /// Returns the id of the cloud-to-device message, if the job is one.
+    pub(super) fn message_id(&self) -> Option<String> {
+        match self.kind {
+            JobKind::Message => CloudMessage::id_of(&self.payload),
+            JobKind::Deferred => None,
+        }
     }
 }
 

@@ -30,6 +30,12 @@ impl CloudMessage {
         serde_json::to_string(&CloudMessageRecord { body, properties }).expect("a record is JSON")
     }
 
+    /// Returns the id that the hub has given to a persisted message.
+    pub(super) fn id_of(payload: &str) -> Option<String> {
+        let properties = CloudMessage::from_payload(payload)?.properties;
+        properties.into_iter().find(|(name, _)| name == "$.mid").map(|(_, id)| id)
+    }
+
     /// Parses the payload of a job; `None` if it is corrupt.
     pub(crate) fn from_payload(payload: &str) -> Option<CloudMessage> {
         let CloudMessageRecord { body, properties } = serde_json::from_str(payload).ok()?;
@@ -45,7 +51,11 @@ mod tests {
     fn a_message_survives_its_persisted_form() {
         let properties = vec![("a".to_owned(), "1".to_owned()), ("a".to_owned(), "2".to_owned())];
         let message = CloudMessage { body: vec![0, 0xff], properties };
+        assert_eq!(CloudMessage::id_of(&message.to_payload()), None);
         assert_eq!(CloudMessage::from_payload(&message.to_payload()), Some(message));
+        let properties = vec![("$.mid".to_owned(), "m1".to_owned())];
+        let message = CloudMessage { body: Vec::new(), properties };
+        assert_eq!(CloudMessage::id_of(&message.to_payload()).as_deref(), Some("m1"));
         assert_eq!(CloudMessage::from_payload("{}"), None);
         assert_eq!(CloudMessage::from_payload(r#"{"body":"?","properties":[]}"#), None);
     }
