@@ -322,7 +322,8 @@ impl LoadError {
             LoadError::NoMethods(_) => "build it for the world `behaviour` of `wit/world.wit`",
             LoadError::Memory { .. } => "raise `memory_bytes` in the plugin's limits",
             LoadError::Target { .. } => {
-                "use x86_64-unknown-linux-gnu, or pulley64 or pulley32 for the interpreter"
+                "use x86_64-unknown-linux-gnu or aarch64-unknown-linux-gnu, or pulley64 or pulley32 for \
+                 the interpreter"
             }
             LoadError::TooLarge { .. } => "raise `component_bytes` in the plugin's limits",
             _ => return None,

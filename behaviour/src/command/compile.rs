@@ -28,7 +28,7 @@ A component in an image is compiled by the host; a compiled file cannot be publi
 const EXAMPLES: &str = "\
 Examples:
   behaviour compile reboot.wasm -o reboot.compiled
-  behaviour compile --target x86_64-unknown-linux-gnu --key release.key reboot.wasm -o reboot.compiled
+  behaviour compile --target aarch64-unknown-linux-gnu --key release.key reboot.wasm -o reboot.compiled
 
 Exit codes:
   0  the file is written
@@ -43,7 +43,8 @@ pub(crate) struct Compile {
     /// The component, or the plugin's folder, which is built first.
     #[arg(value_name = "FILE", default_value = ".")]
     file: PathBuf,
-    /// The target. `pulley64` and `pulley32` are code for wasmtime's interpreter.
+    /// The target: `x86_64-unknown-linux-gnu` or `aarch64-unknown-linux-gnu`. `pulley64` and
+    /// `pulley32` are code for wasmtime's interpreter.
     #[arg(long, value_name = "TRIPLE", default_value = TARGET)]
     target: String,
     /// The compiled file.

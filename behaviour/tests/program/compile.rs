@@ -35,3 +35,18 @@ fn an_unknown_target_is_a_wrong_command_line() {
     );
     assert!(!rig.path().join("out").exists());
 }
+
+#[test]
+fn a_plugin_is_compiled_for_each_supported_processor() {
+    let rig = Rig::with(&["answers.wat"]);
+    // Machines of ELF headers (elf(5), `e_machine`).
+    for (target, machine) in
+        [("x86_64-unknown-linux-gnu", 62_u16), ("aarch64-unknown-linux-gnu", 183)]
+    {
+        let output = rig.run(&["compile", "answers.wasm", "--target", target, "-o", target]);
+        assert_eq!(output.code, Some(0), "{output:?}");
+        let code = fs::read(rig.path().join(target)).unwrap();
+        assert!(plugin::is_compiled(&code));
+        assert_eq!(u16::from_le_bytes([code[18], code[19]]), machine, "{target}");
+    }
+}
