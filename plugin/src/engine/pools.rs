@@ -113,10 +113,9 @@ impl Pools {
 
 impl Pool {
     fn new(settings: &EngineSettings, purpose: Purpose) -> wasmtime::Result<Pool> {
-        let wasmtime = create(settings, purpose)?;
+        let (wasmtime, places) = create(settings, purpose)?;
         let mut linker = Linker::new(&wasmtime);
         interfaces::add_to_linker(&mut linker)?;
-        let places = purpose.instances(settings);
         Ok(Pool {
             wasmtime,
             linker,

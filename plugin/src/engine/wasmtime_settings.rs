@@ -84,21 +84,47 @@ enum AddressSpace {
     Current,
 }
 
-/// Creates the engine of a pool.
+/// Creates the engine of a pool. Returns it with the number of its instances, which is smaller if
+/// the process has little address space.
 pub(super) fn create(
     settings: &EngineSettings,
     purpose: Purpose,
-) -> wasmtime::Result<wasmtime::Engine> {
-    let attempt = |space| wasmtime::Engine::new(&wasmtime_config(settings, purpose, space)?);
+) -> wasmtime::Result<(wasmtime::Engine, u32)> {
+    create_with(settings, purpose, cfg!(feature = "compiler"))
+}
+
+fn create_with(
+    settings: &EngineSettings,
+    purpose: Purpose,
+    has_compiler: bool,
+) -> wasmtime::Result<(wasmtime::Engine, u32)> {
+    let instances = purpose.instances(settings);
+    let attempt = |space, instances| {
+        wasmtime::Engine::new(&wasmtime_config(settings, purpose, space, instances)?)
+    };
     if ON_DEMAND {
-        return attempt(AddressSpace::Current);
+        return Ok((attempt(AddressSpace::Current, instances)?, instances));
     }
     // Large reservations make bounds checks unnecessary, but many small machines have
     // 39 bits of address space, too few for large reservations.
-    attempt(AddressSpace::Full).or_else(|error| {
-        tracing::info!(reason = %one_line(&error), "fell back to compact address space");
-        attempt(AddressSpace::Compact)
-    })
+    let error = match attempt(AddressSpace::Full, instances) {
+        Ok(wasmtime) => return Ok((wasmtime, instances)),
+        Err(error) => error,
+    };
+    let reason = one_line(&error);
+    if has_compiler {
+        tracing::info!(reason, "fell back to compact address space");
+        return Ok((attempt(AddressSpace::Compact, instances)?, instances));
+    }
+    // Code that was compiled elsewhere has no bounds checks, so each memory needs all of its space.
+    let halves = |instances| Some(instances / 2).filter(|instances| *instances > 0);
+    let fitting = std::iter::successors(halves(instances), |instances| halves(*instances))
+        .find(|instances| attempt(AddressSpace::Full, *instances).is_ok());
+    let Some(fitting) = fitting else { return Err(error) };
+    // Half of it, because the rest of the process needs addresses too.
+    let instances = halves(fitting).unwrap_or(fitting);
+    tracing::info!(reason, instances, "fell back to fewer concurrent calls");
+    Ok((attempt(AddressSpace::Full, instances)?, instances))
 }
 
 /// Returns the settings that compiled code depends on, of this host or of another target.
@@ -131,6 +157,7 @@ fn wasmtime_config(
     settings: &EngineSettings,
     purpose: Purpose,
     space: AddressSpace,
+    instances: u32,
 ) -> wasmtime::Result<Config> {
     let mut config = code_settings(None)?;
     config
@@ -139,7 +166,7 @@ fn wasmtime_config(
         .async_stack_size(settings.stack_bytes + HOST_STACK_BYTES)
         .allocation_strategy(match space {
             AddressSpace::Current => InstanceAllocationStrategy::OnDemand,
-            _ => InstanceAllocationStrategy::Pooling(pool_config(settings, purpose)),
+            _ => InstanceAllocationStrategy::Pooling(pool_config(settings, purpose, instances)),
         });
     if space == AddressSpace::Compact {
         config
@@ -149,8 +176,11 @@ fn wasmtime_config(
     Ok(config)
 }
 
-fn pool_config(settings: &EngineSettings, purpose: Purpose) -> PoolingAllocationConfig {
-    let instances = purpose.instances(settings);
+fn pool_config(
+    settings: &EngineSettings,
+    purpose: Purpose,
+    instances: u32,
+) -> PoolingAllocationConfig {
     // A component often has two or three core modules, each with a table: the guest, its WASI
     // adapter, and a shim between them. A place for steady load suffices for every component.
     let (core_instances, tables, memories) = match purpose {
@@ -183,4 +213,49 @@ fn pool_config(settings: &EngineSettings, purpose: Purpose) -> PoolingAllocation
         .async_stack_keep_resident(kept(RESIDENT_STACK_BYTES))
         .decommit_batch_size(DECOMMIT_BATCH);
     pool
+}
+
+// An emulator cannot start the program of the test again. For ARM, `.ci/cross` runs a host with 39 bits.
+#[cfg(all(test, feature = "compiler", target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+    use crate::compile::deserialize;
+    use crate::{Limits, TARGET, compile_for};
+    use std::process::Command;
+
+    /// Tells the process with little address space from the one that starts it.
+    const INSIDE: &str = "BEHAVIOUR_LITTLE_ADDRESS_SPACE";
+
+    #[test]
+    fn in_little_address_space_compiled_code_has_fewer_instances() {
+        if std::env::var_os(INSIDE).is_none() {
+            let name = "in_little_address_space_compiled_code_has_fewer_instances";
+            let output = Command::new("sh")
+                // 512 GiB: 39 bits.
+                .args(["-c", "ulimit -v 536870912 && exec \"$@\"", "sh"])
+                .arg(std::env::current_exe().unwrap())
+                .arg(name)
+                .env(INSIDE, "1")
+                .output()
+                .unwrap();
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && text.contains("1 passed"), "{text}");
+            return;
+        }
+        let settings = EngineSettings::default();
+        let code =
+            compile_for(TARGET, &fixtures::guest("answers.wat"), &Limits::default()).unwrap();
+        let (steady, steady_instances) = create_with(&settings, Purpose::Steady, false).unwrap();
+        let (burst, burst_instances) = create_with(&settings, Purpose::Burst, false).unwrap();
+        assert_eq!((steady_instances, burst_instances), (8, 28));
+        for wasmtime in [steady, burst] {
+            assert!(deserialize(&wasmtime, &code).is_ok());
+        }
+        let (compact, instances) = create_with(&settings, Purpose::Steady, true).unwrap();
+        assert_eq!(instances, STEADY_INSTANCES);
+        assert!(
+            deserialize(&compact, &code).is_err(),
+            "its memories have less space than the code needs"
+        );
+    }
 }
