@@ -78,8 +78,8 @@ bench *sections="all":
 # Redraw the plots in docs/plots, which come from the section `devices`
 plots: (bench "devices")
 
-# Run a command for `aarch64` or `armv7`, with Debian's compilers and an emulator: `just cross armv7 cargo check -p behaviour-host`
-cross architecture +command:
+# Let a host for `aarch64` or `armv7` reboot a device in an emulator, or run a command there: `just cross armv7 cargo build -p behaviour-host`
+cross architecture *command:
     bash .ci/cross {{ architecture }} {{ command }}
 
 # Fuzz one target for a minute: topics, connection_strings, sas, twins, rest, configs, frames, json, queries, bodies, packets, hosts, control, components, arguments, cache_files, bulk, faults, mqtt5, credentials
