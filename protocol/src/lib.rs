@@ -72,6 +72,7 @@ pub mod registry;
 pub mod remote_method;
 pub mod rest;
 pub mod sas;
+pub mod target;
 pub mod topic;
 pub mod twin;
 pub mod user_name;

@@ -15,6 +15,7 @@ use protocol::id::DeviceId;
 use protocol::method::{MethodRequest, MethodResult};
 use protocol::registry::DeviceIdentity;
 use protocol::rest::{self, of_device};
+use protocol::target::Target;
 use protocol::twin::Twin;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -125,27 +126,27 @@ impl Client {
         self.host.to_string()
     }
 
-    /// Invokes a direct method and waits for the device's answer.
+    /// Invokes a direct method of a device or module, and waits for the answer.
     ///
     /// Methods can have side effects, so a call is retried only if it cannot have reached
     /// the device.
     pub async fn invoke(
         &self,
-        device: &DeviceId,
+        target: impl Into<Target>,
         method: &MethodRequest,
     ) -> Result<MethodResult, ServiceError> {
         let request = HubRequest {
             body: Some(method.to_json()),
             resend: Resend::IfUndelivered,
             timeout: method.connect_timeout + method.response_timeout + METHOD_MARGIN,
-            ..device_request(device, Method::POST, rest::METHODS)
+            ..target_request(&target.into(), Method::POST, (rest::METHODS, rest::MODULE_METHODS))
         };
         self.send(request).await?.json()
     }
 
-    /// Reads a device's twin.
-    pub async fn twin(&self, device: &DeviceId) -> Result<Twin, ServiceError> {
-        self.send(device_request(device, Method::GET, rest::TWIN)).await?.json()
+    /// Reads the twin of a device or module.
+    pub async fn twin(&self, target: impl Into<Target>) -> Result<Twin, ServiceError> {
+        self.send(target_request(&target.into(), Method::GET, TWINS)).await?.json()
     }
 
     /// Merges a patch into the tags and desired properties of a twin, and returns the
@@ -154,13 +155,13 @@ impl Client {
     /// Fails if `etag` is given and the twin has changed since.
     pub async fn patch_twin(
         &self,
-        device: &DeviceId,
+        target: impl Into<Target>,
         patch: Value,
         etag: Option<&str>,
     ) -> Result<Twin, ServiceError> {
         // Merging is idempotent, but the first merge changes the etag.
         let resend = if etag.is_some() { Resend::IfUndelivered } else { Resend::Always };
-        let request = device_request(device, Method::PATCH, rest::TWIN);
+        let request = target_request(&target.into(), Method::PATCH, TWINS);
         self.send(HubRequest { body: Some(patch.to_string()), etag, resend, ..request })
             .await?
             .json()
@@ -170,12 +171,12 @@ impl Client {
     /// The arguments have the same form as in [`Client::patch_twin`].
     pub async fn replace_twin(
         &self,
-        device: &DeviceId,
+        target: impl Into<Target>,
         twin: Value,
         etag: Option<&str>,
     ) -> Result<Twin, ServiceError> {
         let resend = if etag.is_some() { Resend::IfUndelivered } else { Resend::Always };
-        let request = device_request(device, Method::PUT, rest::TWIN);
+        let request = target_request(&target.into(), Method::PUT, TWINS);
         self.send(HubRequest { body: Some(twin.to_string()), etag, resend, ..request })
             .await?
             .json()
@@ -254,6 +255,22 @@ fn https(settings: &ClientSettings) -> Result<reqwest::Client, ServiceError> {
         .user_agent(concat!("behaviour-service/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| ServiceError::NoClient(error.to_string()))
+}
+
+/// Paths of the twins of devices and of modules.
+const TWINS: (&str, &str) = (rest::TWIN, rest::MODULE_TWIN);
+
+/// Returns a request with the path of a device or of a module.
+fn target_request(
+    target: &Target,
+    method: Method,
+    (device, module): (&str, &str),
+) -> HubRequest<'static> {
+    let subject = match target.module {
+        None => format!("device `{target}`"),
+        Some(_) => format!("module `{target}`"),
+    };
+    HubRequest::new(method, target.path(device, module), subject)
 }
 
 fn device_request(device: &DeviceId, method: Method, pattern: &str) -> HubRequest<'static> {

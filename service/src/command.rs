@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use behaviour_service::reboot::{self, RebootStep};
-use behaviour_service::{Client, DeviceId, HostName, MethodRequest, ServiceError};
+use behaviour_service::{Client, DeviceId, HostName, MethodRequest, ServiceError, Target};
 use clap::{Args, Parser, Subcommand};
 use program::{Completions, Progress, candidates, duration::parse_or_seconds, note, say};
 use protocol::id::MethodName;
@@ -148,9 +148,9 @@ pub(crate) enum HubCommand {
     /// Invoke a direct method and print its status and payload
     #[command(after_help = INVOKE_EXAMPLES)]
     Invoke {
-        /// The device's id
+        /// The device's id, or DEVICE/MODULE
         #[arg(add = candidates(known_ids::of_devices))]
-        device: DeviceId,
+        device: Target,
         /// The method's name
         method: MethodName,
         /// The payload: any JSON value, @FILE, or - for standard input
@@ -230,7 +230,7 @@ pub(crate) async fn run(
 
 async fn invoke(
     client: &Client,
-    device: &DeviceId,
+    device: &Target,
     request: &MethodRequest,
     show: OutputFormat,
 ) -> Result<(), CommandError> {

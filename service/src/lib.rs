@@ -62,4 +62,5 @@ pub use protocol::id::DeviceId;
 pub use protocol::method::{MethodRequest, MethodResult};
 pub use protocol::properties::MessageProperties;
 pub use protocol::sas::SasToken;
+pub use protocol::target::Target;
 pub use protocol::twin::Twin;

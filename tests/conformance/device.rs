@@ -1,6 +1,7 @@
 //! Tests of the official device SDK against the hub, without faults.
 
 use protocol::connection_string::DeviceConnectionString;
+use protocol::id::DeviceId;
 use rig::{DEVICE, Rig, Running, SignedBy, within};
 use serde_json::json;
 
@@ -129,7 +130,7 @@ async fn expect_reported_properties(device: &mut Script) {
 }
 
 async fn expect_a_desired_patch(rig: &Running, device: &mut Script) {
-    let device_id = DEVICE.parse().unwrap();
+    let device_id: DeviceId = DEVICE.parse().unwrap();
     let patch = json!({ "properties": { "desired": { "interval": 30, "gone": null } } });
 
     rig.service.client.patch_twin(&device_id, patch, None).await.unwrap();

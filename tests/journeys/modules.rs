@@ -4,6 +4,9 @@ use std::fs;
 
 use hub::Hub;
 use protocol::connection_string::DeviceConnectionString;
+use protocol::id::DeviceId;
+use protocol::method::MethodRequest;
+use protocol::target::Target;
 use rig::{DEVICE, Rig, until};
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -48,6 +51,17 @@ async fn a_host_as_a_module_has_its_own_twin_and_methods_beside_the_device() {
     assert_eq!(twin["moduleId"], MODULE);
     assert_eq!(twin["connectionState"], "Connected");
     assert_eq!(rig.service.call("m", json!(1)).await.unwrap().status, 200, "the device answers");
+
+    // A service reaches each by its own name.
+    let client = &rig.service.client;
+    let module: Target = format!("{DEVICE}/{MODULE}").parse().unwrap();
+    let method = MethodRequest::new("m".parse().unwrap(), json!(1));
+    assert_eq!(client.invoke(&module, &method).await.unwrap().status, 200, "the module answers");
+    let patch = json!({ "properties": { "desired": { "of": "the module" } } });
+    client.patch_twin(&module, patch, None).await.unwrap();
+    let device: DeviceId = DEVICE.parse().unwrap();
+    assert_eq!(client.twin(&module).await.unwrap().properties.desired["of"], "the module");
+    assert!(!client.twin(&device).await.unwrap().properties.desired.contains_key("of"));
 
     stop.send(()).unwrap();
     running.await.unwrap().unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use behaviour_service::{Client, DeviceId, MethodRequest, ServiceError, ServiceErrorKind};
+use behaviour_service::{Client, MethodRequest, ServiceError, ServiceErrorKind, Target};
 use clap::{Args, Subcommand};
 use program::{Progress, candidates, note, say, while_read};
 use protocol::remote_method::RemoteMethod;
@@ -67,9 +67,9 @@ pub(crate) enum DeviceCommand {
 
 #[derive(Args)]
 pub(crate) struct DeviceTarget {
-    /// The device's id
+    /// The device's id, or DEVICE/MODULE
     #[arg(add = candidates(known_ids::of_devices))]
-    device: DeviceId,
+    device: Target,
     /// Maximum time for the device to answer, 5s to 300s
     #[arg(long, default_value = "30s", value_parser = input::response_timeout, value_name = "TIME")]
     timeout: Duration,

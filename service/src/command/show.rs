@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal as _};
 
 use behaviour_service::{MethodResult, Twin};
 use program::say;
+use protocol::id::client_id;
 use protocol::registry::{DeviceIdentity, DeviceStatus};
 use serde_json::{Map, Value};
 
@@ -78,7 +79,8 @@ fn row(device: &str, status: &str, connected: &str, authentication: &str) -> Str
 /// Returns a summary of a twin: connection state, versions, tags and properties.
 pub(super) fn twin_text(twin: &Twin) -> String {
     let connected = twin.connection_state.as_deref().unwrap_or("Disconnected").to_lowercase();
-    let mut text = format!("{}: {connected}, version {}", twin.device_id, twin.version);
+    let name = client_id(&twin.device_id, twin.module_id.as_ref());
+    let mut text = format!("{name}: {connected}, version {}", twin.version);
     let properties = &twin.properties;
     for (name, section) in
         [("tags", &twin.tags), ("desired", &properties.desired), ("reported", &properties.reported)]

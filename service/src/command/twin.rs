@@ -1,7 +1,7 @@
 //! The command `behaviour-service twin`.
 
 use anyhow::Context as _;
-use behaviour_service::{Client, DeviceId, Twin};
+use behaviour_service::{Client, Target, Twin};
 use clap::Subcommand;
 use clap::builder::NonEmptyStringValueParser;
 use program::{candidates, while_read};
@@ -34,16 +34,16 @@ pub(crate) enum TwinCommand {
     /// Print the twin
     #[command(after_help = GET_EXAMPLES)]
     Get {
-        /// The device's id
+        /// The device's id, or DEVICE/MODULE
         #[arg(add = candidates(known_ids::of_devices))]
-        device: DeviceId,
+        device: Target,
     },
     /// Merge a patch into tags and desired properties, and print the changed twin
     #[command(after_help = PATCH_EXAMPLES)]
     Patch {
-        /// The device's id
+        /// The device's id, or DEVICE/MODULE
         #[arg(add = candidates(known_ids::of_devices))]
-        device: DeviceId,
+        device: Target,
         /// The patch, such as {"properties":{"desired":{"interval":5}}}, @FILE, or - for standard input
         patch: String,
         /// Change the twin only if it still has this etag
@@ -53,9 +53,9 @@ pub(crate) enum TwinCommand {
     /// Replace tags and desired properties, and print the changed twin
     #[command(after_help = REPLACE_EXAMPLES)]
     Replace {
-        /// The device's id
+        /// The device's id, or DEVICE/MODULE
         #[arg(add = candidates(known_ids::of_devices))]
-        device: DeviceId,
+        device: Target,
         /// The new contents, such as {"tags":{},"properties":{"desired":{}}}, @FILE, or - for standard input
         twin: String,
         /// Change the twin only if it still has this etag

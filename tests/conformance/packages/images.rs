@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use protocol::id::DeviceId;
 use protocol::method::MethodRequest;
 use rig::until;
 use serde_json::{Value, json};
@@ -46,7 +47,8 @@ async fn a_host_in_a_container_answers_over_a_hub_in_a_container() {
     let settings = ClientSettings { ca_pem, ..ClientSettings::default() };
     let owner = ready["connectionString"].as_str().unwrap().parse().unwrap();
     let service = Client::new(owner, settings).unwrap();
-    let (device, method) = ("pump".parse().unwrap(), "anything".parse().unwrap());
+    let device: DeviceId = "pump".parse().unwrap();
+    let method = "anything".parse().unwrap();
     let request = MethodRequest::new(method, json!(null));
     let answer =
         until("the device answers", || async { service.invoke(&device, &request).await.ok() })

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use behaviour_service::{Client, DeviceId, Twin};
+use behaviour_service::{Client, Target, Twin};
 use clap::Args;
 use jiff::Timestamp;
 use program::{candidates, counted, note, say};
@@ -30,9 +30,9 @@ Examples:
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct WatchArguments {
-    /// The device's id
+    /// The device's id, or DEVICE/MODULE
     #[arg(add = candidates(known_ids::of_devices))]
-    device: DeviceId,
+    device: Target,
     /// The time between two reads of the twin
     #[arg(long, default_value = "1s", value_parser = input::interval, value_name = "TIME")]
     every: Duration,
