@@ -4,25 +4,27 @@
 //! CONNECT port supports clients with a fixed host name or port: it accepts a plain HTTP
 //! CONNECT to any target and serves the client itself.
 
+use std::error::Error;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::StatusCode;
-use axum::response::IntoResponse as _;
+use axum::response::{IntoResponse as _, Response};
 use bytes::BytesMut;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use protocol::topic::WEBSOCKET_PATH;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -36,8 +38,13 @@ use crate::rest::{Rest, called_device, decode_slashes, invoke_directly};
 use crate::session::{SessionContext, serve};
 use crate::websocket::ConnectionPermit;
 
-/// Time limit for a TLS handshake, a CONNECT or an HTTP header.
+/// Time limit for a TLS handshake, a CONNECT or the head of the first HTTP request.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Time limit for the head of each further request, and so for an idle connection. It is longer than
+/// clients keep one, since a client that sends while the hub closes cannot tell whether its request
+/// was served: reqwest and Go keep one for 90 s, .NET for up to 120 s.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// Maximum size of the head of an HTTP CONNECT.
 const MAX_HEAD_BYTES: usize = 8 * 1024;
@@ -82,7 +89,7 @@ impl Listener {
                     // The process is probably out of file descriptors. The pause gives
                     // connections time to close.
                     warn!(%error, "connection not accepted");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    sleep(Duration::from_millis(100)).await;
                     continue;
                 }
             };
@@ -178,14 +185,37 @@ impl Listener {
                 }
             }
         });
+        serve_requests(stream, service).await
+    }
+}
+
+/// Serves the requests of a connection. The first one has to arrive within [`GREETING_TIMEOUT`].
+async fn serve_requests<S>(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    service: S,
+) -> io::Result<()>
+where
+    S: Service<hyper::Request<Incoming>, Response = Response>,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let begun = Notify::new();
+    let service = service_fn(|request| {
+        begun.notify_one();
+        service.call(request)
+    });
+    let mut serving = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(GREETING_TIMEOUT)
+            .header_read_timeout(IDLE_TIMEOUT)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades()
-            .await
-            .map_err(io::Error::other)
-    }
+    );
+    let served = tokio::select! {
+        served = &mut serving => served,
+        () = begun.notified() => serving.await,
+        () = sleep(GREETING_TIMEOUT) => return Err(io::ErrorKind::TimedOut.into()),
+    };
+    served.map_err(io::Error::other)
 }
 
 /// The answer to a request, in preparation.
@@ -226,4 +256,62 @@ async fn take_connect<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> io::
         return Err(io::Error::other("the CONNECT port accepts CONNECT only"));
     }
     stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use tokio::io::DuplexStream;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// The longest time for which a common client keeps an idle connection.
+    const KEPT_BY_CLIENTS: Duration = Duration::from_secs(120);
+
+    /// Returns a connection to a server that answers each request.
+    fn connected() -> DuplexStream {
+        let (client, server) = tokio::io::duplex(4096);
+        let service = service_fn(async |_| Ok::<_, Infallible>(Response::new(Body::empty())));
+        tokio::spawn(serve_requests(server, service));
+        client
+    }
+
+    async fn ask(client: &mut DuplexStream) {
+        client.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            assert!(client.read_buf(&mut answer).await.unwrap() > 0, "closed");
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "{answer:?}");
+    }
+
+    /// Returns the seconds until the server closes the connection.
+    async fn seconds_until_closed(client: &mut DuplexStream) -> u64 {
+        let started = Instant::now();
+        client.read_to_end(&mut Vec::new()).await.unwrap();
+        started.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_request_has_to_arrive_within_the_time_of_a_greeting() {
+        for start in ["", "GET / HTTP/1.1\r\nhost:"] {
+            let mut client = connected();
+            client.write_all(start.as_bytes()).await.unwrap();
+            let seconds = seconds_until_closed(&mut client).await;
+            assert_eq!(seconds, GREETING_TIMEOUT.as_secs(), "{start}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_lives_longer_than_clients_keep_it() {
+        let mut client = connected();
+        for _ in 0..3 {
+            ask(&mut client).await;
+            tokio::time::advance(KEPT_BY_CLIENTS).await;
+        }
+        ask(&mut client).await;
+        assert_eq!(seconds_until_closed(&mut client).await, IDLE_TIMEOUT.as_secs());
+    }
 }
