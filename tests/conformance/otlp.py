@@ -1,10 +1,12 @@
 """A receiver of OTLP/HTTP that prints what it has decoded with the messages of OpenTelemetry."""
 
+import email.utils
 import gzip
 import http.server
 import json
 import sys
 import threading
+import time
 
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs
@@ -20,6 +22,9 @@ MESSAGES = {
 # The next responses to each path, for failures.
 answers = {path: [] for path in MESSAGES}
 
+# The whole second before which no request to a path may arrive.
+not_before = {path: 0 for path in MESSAGES}
+
 
 def emit(event, **fields):
     print(json.dumps({"event": event, **fields}), flush=True)
@@ -27,6 +32,7 @@ def emit(event, **fields):
 
 class Receiver(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
+        is_early = time.time() < not_before[self.path]
         body = self.rfile.read(int(self.headers["content-length"]))
         encoding = self.headers.get("content-encoding", "none")
         if encoding == "gzip":
@@ -45,6 +51,7 @@ class Receiver(http.server.BaseHTTPRequestHandler):
             path=self.path,
             status=status,
             hangs="hangs" in planned,
+            early=is_early,
             encoding=encoding,
             type=self.headers["content-type"],
             key=self.headers.get("api-key"),
@@ -56,6 +63,10 @@ class Receiver(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         if "retry_after" in planned:
             self.send_header("retry-after", planned["retry_after"])
+        if "retry_at" in planned:
+            not_before[self.path] = int(time.time()) + planned["retry_at"]
+            date = email.utils.formatdate(not_before[self.path], usegmt=True)
+            self.send_header("retry-after", date)
         self.send_header("content-type", "application/x-protobuf")
         self.send_header("content-length", str(len(answer)))
         self.end_headers()

@@ -95,6 +95,7 @@ async fn a_receiver_that_hangs_or_is_busy_holds_up_no_call_and_is_reported_once(
     let (mut receiver, port) = sdk.otlp_receiver().await;
     let answers = json!([
         { "hangs": true },
+        { "status": 503, "retry_at": 5 },
         { "status": 429, "retry_after": "1" },
         { "rejected": 2, "message": "too old" },
     ]);
@@ -126,11 +127,12 @@ async fn a_receiver_that_hangs_or_is_busy_holds_up_no_call_and_is_reported_once(
     // More lines than the queue holds, while the request hangs.
     let answer = rig.service.call("many", json!(null)).await.unwrap();
     assert_eq!(answer.status, 200);
-    for status in [429, 200] {
+    for status in [503, 429, 200] {
         let again = receiver
             .wait_for_matching("received", |it| it["status"] == status && it["hangs"] == false)
             .await;
         assert_eq!(again["body"], first["body"]);
+        assert_eq!(again["early"], false, "before the date that the receiver has named");
     }
     let has_lines = |it: &Value| line_of(&entries(it, LINES), "chatterbox", WRITTEN).is_some();
     receiver.wait_for_matching("received", has_lines).await;

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use flate2::write::GzEncoder;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
 use plugin::{HttpClient as _, HttpRequest};
 use prost::Message;
 use tokio::time::{sleep, timeout};
@@ -162,15 +164,23 @@ fn judge(response: &Response<Bytes>) -> SendOutcome {
         StatusCode::TOO_MANY_REQUESTS
         | StatusCode::BAD_GATEWAY
         | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::GATEWAY_TIMEOUT => SendOutcome::Retry(reason, wait(response.headers())),
+        | StatusCode::GATEWAY_TIMEOUT => {
+            SendOutcome::Retry(reason, wait(response.headers(), Timestamp::now()))
+        }
         _ => SendOutcome::Refused(reason),
     }
 }
 
-/// Returns the wait that a receiver asks for in seconds.
-fn wait(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+/// Returns the wait that a receiver asks for, in seconds or until a date (RFC 9110, "Retry-After").
+/// There is none until a date in the past.
+fn wait(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    // Dates of HTTP have the form of those in e-mails, with the zone GMT.
+    let until = rfc2822::parse(text).ok()?.timestamp();
+    Some(until.duration_since(now).try_into().unwrap_or_default())
 }
 
 /// Returns the beginning of a message of the receiver, without control characters.
@@ -267,6 +277,22 @@ mod tests {
         assert_eq!(judged(503, Some("soon")), ("retry", None));
         for status in [400, 401, 404, 500] {
             assert_eq!(judged(status, Some("7")), ("refused", None), "{status}");
+        }
+    }
+
+    #[test]
+    fn the_wait_for_a_receiver_is_in_seconds_or_until_a_date() {
+        let now: Timestamp = "2026-11-30T19:00:00Z".parse().unwrap();
+        let waits = |text: &'static str| {
+            let headers = [(RETRY_AFTER, HeaderValue::from_static(text))];
+            wait(&headers.into_iter().collect(), now)
+        };
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(waits(" 7"), seconds(7));
+        assert_eq!(waits("Mon, 30 Nov 2026 19:00:25 GMT"), seconds(25));
+        assert_eq!(waits("Mon, 30 Nov 2026 18:59:59 GMT"), seconds(0), "in the past");
+        for text in ["", "soon", "-1", "2026-11-30T19:00:25Z"] {
+            assert_eq!(waits(text), None, "{text}");
         }
     }
 }
