@@ -39,6 +39,7 @@
 //! * `assignment`: the assignment of a device to a hub, on disk.
 //! * `atomic_file`: atomic replacement of small files.
 //! * `backoff`: exponential back-off with jitter.
+//! * `batches`: a bounded queue whose entries are taken in batches.
 //! * `config`: `host.toml`, parsed into settings. Imports no other module.
 //! * [`control`]: the operator's socket, its messages and its client.
 //! * `connection`: the MQTT connection to IoT Hub. The only module that handles packets.
@@ -73,6 +74,7 @@ compile_error!("behaviour-host needs Unix sockets, signals and inode numbers");
 mod assignment;
 mod atomic_file;
 mod backoff;
+mod batches;
 mod config;
 mod connection;
 mod content;

@@ -17,11 +17,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use prost::Message;
-use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use crate::batches::Batches;
 use crate::config::OtlpSignal;
 use crate::metrics::HostMetrics;
 use crate::trace::{EndedSpan, Tracer};
@@ -41,16 +41,14 @@ mod spans;
 /// Time limit of the last export, after the host was asked to stop.
 const LAST_EXPORT: Duration = Duration::from_secs(2);
 
-/// Maximum number of spans or lines in a request, and the time for which a smaller number waits for
-/// more, as in OpenTelemetry's SDKs.
-const BATCH: usize = 512;
-const BATCH_DELAY: Duration = Duration::from_secs(1);
+/// Time between two lines of the log about dropped entries.
+const DROPPED_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The push of a host, which begins with [`Push::run`].
 pub(crate) struct Push {
     settings: OtlpSettings,
     /// Spans to push, if traces are pushed.
-    spans: Option<(Arc<Tracer>, Receiver<EndedSpan>)>,
+    spans: Option<(Arc<Tracer>, Batches<EndedSpan>)>,
     /// Lines to push, if logs are pushed.
     lines: Option<Lines>,
 }
@@ -86,25 +84,18 @@ impl Push {
             push_metrics(exporter, interval, &resource, &metrics, &stopping).await;
         };
         let of_spans = async {
-            let (Some(receiver), Some((tracer, spans))) = (settings.traces, spans) else { return };
+            let (Some(receiver), Some((_, batches))) = (settings.traces, spans) else { return };
             info!(endpoint = %receiver.endpoint.uri(), "traces pushed by OTLP");
-            let batches = Batches {
-                entries: spans,
-                dropped: || tracer.dropped(),
-                message: |batch| spans::request(batch, &resource),
-            };
-            batches.push(Exporter::new(receiver, OtlpSignal::Traces), &stopping).await;
+            let spans = Entries { batches, message: |batch| spans::request(batch, &resource) };
+            spans.push(Exporter::new(receiver, OtlpSignal::Traces), &stopping).await;
         };
         let of_lines = async {
             let (Some(receiver), Some(lines)) = (settings.logs, lines) else { return };
             info!(endpoint = %receiver.endpoint.uri(), "logs pushed by OTLP");
             let Lines { lines, queue, forwarding: _forwarding } = lines;
-            let batches = Batches {
-                entries: lines,
-                dropped: || queue.dropped(),
-                message: |batch| queue.request(batch, &resource),
-            };
-            batches.push(Exporter::new(receiver, OtlpSignal::Logs), &stopping).await;
+            let message = |batch| queue.request(batch, &resource);
+            let lines = Entries { batches: lines, message };
+            lines.push(Exporter::new(receiver, OtlpSignal::Logs), &stopping).await;
         };
         logs::unlogged(async { tokio::join!(of_metrics, of_spans, of_lines) }).await;
     }
@@ -134,27 +125,23 @@ async fn push_metrics(
 }
 
 /// Entries that are pushed in batches.
-struct Batches<T, D, M> {
-    entries: Receiver<T>,
-    /// Function that returns the number of dropped entries.
-    dropped: D,
+struct Entries<T, M> {
+    batches: Batches<T>,
     /// Function that returns the request with a batch.
     message: M,
 }
 
-impl<T, D: Fn() -> u64, M> Batches<T, D, M> {
+impl<T, M> Entries<T, M> {
     /// Pushes until `stopping`, and then the entries that are left.
     async fn push<R: Message>(mut self, mut exporter: Exporter, stopping: &CancellationToken)
     where
         M: Fn(Vec<T>) -> R,
     {
-        let mut reported = 0;
+        let mut dropped = DroppedEntries::default();
         loop {
-            let (batch, is_last) = self.next(stopping).await;
-            let dropped = (self.dropped)();
-            if dropped > reported {
-                exporter.report_dropped(dropped);
-                reported = dropped;
+            let (batch, is_last) = self.batches.next(stopping).await;
+            if let Some(count) = dropped.due(self.batches.dropped(), Instant::now()) {
+                exporter.report_dropped(count);
             }
             if !batch.is_empty() {
                 let message = (self.message)(batch);
@@ -167,26 +154,42 @@ impl<T, D: Fn() -> u64, M> Batches<T, D, M> {
             }
         }
     }
+}
 
-    /// Waits for entries. Returns `true` if there will be no more.
-    async fn next(&mut self, stopping: &CancellationToken) -> (Vec<T>, bool) {
-        let mut batch = Vec::new();
-        let is_last = tokio::select! {
-            received = self.entries.recv_many(&mut batch, BATCH) => received == 0,
-            () = stopping.cancelled() => true,
+/// Reports of dropped entries, so that a queue which stays full is no line for each batch.
+#[derive(Default)]
+struct DroppedEntries {
+    /// The reported number and the time of the report.
+    last: Option<(u64, Instant)>,
+}
+
+impl DroppedEntries {
+    /// Returns the number of dropped entries, if it has to be reported now.
+    fn due(&mut self, count: u64, now: Instant) -> Option<u64> {
+        let is_due = match self.last {
+            None => count > 0,
+            Some((reported, at)) => count > reported && now - at >= DROPPED_INTERVAL,
         };
-        if !is_last && batch.len() < BATCH {
-            // More entries usually follow soon.
-            tokio::select! {
-                () = sleep(BATCH_DELAY) => {}
-                () = stopping.cancelled() => {}
-            }
-        }
-        while let Some(entry) =
-            (batch.len() < BATCH).then(|| self.entries.try_recv().ok()).flatten()
-        {
-            batch.push(entry);
-        }
-        (batch, is_last)
+        is_due.then(|| {
+            self.last = Some((count, now));
+            count
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dropped_entries_are_reported_at_once_and_then_once_a_minute() {
+        let (mut dropped, start) = (DroppedEntries::default(), Instant::now());
+        let mut due = |count, seconds| dropped.due(count, start + Duration::from_secs(seconds));
+        assert_eq!(due(0, 0), None);
+        assert_eq!(due(3, 1), Some(3));
+        assert_eq!((due(5, 2), due(9, 60)), (None, None));
+        assert_eq!(due(9, 61), Some(9));
+        assert_eq!(due(9, 500), None, "no more are dropped");
+        assert_eq!(due(10, 501), Some(10));
     }
 }

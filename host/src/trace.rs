@@ -7,11 +7,9 @@
 //! Source: W3C Trace Context, and OpenTelemetry's specification of the trace SDK, "Sampling".
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::mpsc;
-
+use crate::batches::{Batches, Queue, queue};
 pub(crate) use context::TraceContext;
 pub(crate) use sampler::Sampler;
 
@@ -39,17 +37,13 @@ pub(crate) fn current() -> Option<TraceContext> {
     CURRENT.try_with(|context| *context).ok().flatten()
 }
 
-/// Maximum number of ended spans that wait for their export, as in OpenTelemetry's SDKs.
-const MAX_QUEUED: usize = 2048;
-
 /// Creator of spans.
 #[derive(Debug)]
 pub(crate) struct Tracer {
     sampler: Sampler,
     /// Field of the payload with the context of the caller; `None` if none is read.
     field: Option<String>,
-    ended: mpsc::Sender<EndedSpan>,
-    dropped: AtomicU64,
+    ended: Queue<EndedSpan>,
 }
 
 /// Role of a span.
@@ -110,9 +104,9 @@ impl Tracer {
     pub(crate) fn new(
         sampler: Sampler,
         field: Option<String>,
-    ) -> (Arc<Tracer>, mpsc::Receiver<EndedSpan>) {
-        let (ended, receiver) = mpsc::channel(MAX_QUEUED);
-        (Arc::new(Tracer { sampler, field, ended, dropped: AtomicU64::new(0) }), receiver)
+    ) -> (Arc<Tracer>, Batches<EndedSpan>) {
+        let (ended, receiver) = queue();
+        (Arc::new(Tracer { sampler, field, ended }), receiver)
     }
 
     /// Returns the context that a caller has put into the configured field of a payload.
@@ -151,11 +145,6 @@ impl Tracer {
         let (tracer, attributes) = (Arc::clone(self), Vec::new());
         Span { tracer, context, parent, name, kind, begun_at, begun, attributes }
     }
-
-    /// Returns the number of spans that were dropped because the queue was full.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
-    }
 }
 
 impl Span {
@@ -192,9 +181,7 @@ impl Span {
             attributes: self.attributes.clone(),
             error: error.map(str::to_owned),
         };
-        if self.tracer.ended.try_send(ended).is_err() {
-            self.tracer.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        self.tracer.ended.push(ended);
     }
 }
 
@@ -216,7 +203,7 @@ mod tests {
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-    fn tracer(sampler: Sampler) -> (Arc<Tracer>, mpsc::Receiver<EndedSpan>) {
+    fn tracer(sampler: Sampler) -> (Arc<Tracer>, Batches<EndedSpan>) {
         Tracer::new(sampler, Some("traceparent".to_owned()))
     }
 
@@ -228,7 +215,7 @@ mod tests {
         let span = tracer.begin(Some(&parent), "call", SpanKind::Server);
         span.child("report", SpanKind::Producer).end(Some("offline"));
         span.end(None);
-        let (report, call) = (ended.try_recv().unwrap(), ended.try_recv().unwrap());
+        let [report, call] = ended.take().try_into().unwrap();
         assert_eq!((call.parent, call.context.trace), (Some(parent.span), parent.trace));
         assert_eq!(report.parent, Some(call.context.span));
         assert_eq!((report.error.as_deref(), call.error), (Some("offline"), None));
@@ -245,21 +232,12 @@ mod tests {
     }
 
     #[test]
-    fn spans_beyond_the_queue_are_dropped_and_counted() {
-        let (tracer, mut ended) = tracer(Sampler::default());
-        (0..MAX_QUEUED + 3).for_each(|_| tracer.begin(None, "call", SpanKind::Server).end(None));
-        assert_eq!(tracer.dropped(), 3);
-        let queued = std::iter::from_fn(|| ended.try_recv().ok()).count();
-        assert_eq!(queued, MAX_QUEUED);
-    }
-
-    #[test]
     fn a_span_that_is_not_sampled_is_not_recorded_but_passed_on() {
         let (tracer, mut ended) = tracer("always_off".parse().unwrap());
         let span = tracer.begin(None, "call", SpanKind::Server);
         assert!(span.context().to_string().ends_with("-00"));
         span.child("report", SpanKind::Producer).end(None);
         span.end(None);
-        assert!(ended.try_recv().is_err());
+        assert!(ended.take().is_empty());
     }
 }

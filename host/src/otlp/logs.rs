@@ -6,21 +6,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use program::{EventFields, Forwarding, forward_log};
 use serde_json::Value as Json;
-use tokio::sync::mpsc::{self, Receiver};
 use tracing::{Event, Level};
 
 use super::messages::logs::{ExportLogsRequest, LogRecord, ResourceLogs, ScopeLogs};
 use super::messages::{AnyValue, InstrumentationScope, KeyValue, KeyValueList, Resource, Value};
 use super::points::nanoseconds;
+use crate::batches::{Batches, Queue, queue};
 use crate::trace::{self, TraceContext};
-
-/// Maximum number of lines that wait, as in OpenTelemetry's SDKs.
-const MAX_QUEUED: usize = 2048;
 
 /// Maximum size of the lines that wait, in bytes of text, as for standard error.
 const MAX_QUEUED_BYTES: usize = 1024 * 1024;
@@ -51,15 +48,14 @@ pub(super) struct QueuedLine {
 /// The lines that wait, on the side of the threads that log.
 #[derive(Debug)]
 pub(super) struct LineQueue {
-    lines: mpsc::Sender<QueuedLine>,
+    lines: Queue<QueuedLine>,
     bytes: AtomicUsize,
-    dropped: AtomicU64,
 }
 
 /// The lines that wait, on the side of the push. Dropping it ends the forwarding of the log.
 #[derive(Debug)]
 pub(crate) struct Lines {
-    pub(super) lines: Receiver<QueuedLine>,
+    pub(super) lines: Batches<QueuedLine>,
     pub(super) queue: Arc<LineQueue>,
     pub(super) forwarding: Forwarding,
 }
@@ -76,10 +72,9 @@ impl Lines {
 }
 
 impl LineQueue {
-    fn new() -> (Arc<LineQueue>, Receiver<QueuedLine>) {
-        let (sender, lines) = mpsc::channel(MAX_QUEUED);
-        let (bytes, dropped) = (AtomicUsize::new(0), AtomicU64::new(0));
-        (Arc::new(LineQueue { lines: sender, bytes, dropped }), lines)
+    fn new() -> (Arc<LineQueue>, Batches<QueuedLine>) {
+        let (sender, lines) = queue();
+        (Arc::new(LineQueue { lines: sender, bytes: AtomicUsize::new(0) }), lines)
     }
 
     /// Queues a line, or counts it if the queue is full.
@@ -99,15 +94,12 @@ impl LineQueue {
             context: trace::current(),
             bytes,
         };
-        if is_full || self.lines.try_send(line).is_err() {
-            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        if is_full {
+            self.lines.count_dropped();
         }
-    }
-
-    /// Returns the number of lines that were dropped because the queue was full.
-    pub(super) fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        if is_full || !self.lines.push(line) {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
     }
 
     /// Returns the request with these lines, which no longer wait. Each target is the scope of its
@@ -195,21 +187,21 @@ mod tests {
         }
     }
 
-    fn queued(log: impl FnOnce()) -> (Arc<LineQueue>, Vec<QueuedLine>) {
-        let (queue, mut lines) = LineQueue::new();
+    fn queued(log: impl FnOnce()) -> (Arc<LineQueue>, Batches<QueuedLine>) {
+        let (queue, lines) = LineQueue::new();
         let subscriber = tracing_subscriber::registry().with(Queued(Arc::clone(&queue)));
         tracing::subscriber::with_default(subscriber, log);
-        (queue, std::iter::from_fn(|| lines.try_recv().ok()).collect())
+        (queue, lines)
     }
 
     #[test]
     fn a_line_has_its_severity_its_text_and_its_fields() {
-        let (queue, lines) = queued(|| {
+        let (queue, mut lines) = queued(|| {
             let fields = r#"{"door":"front"}"#;
             warn!(target: "plugin", plugin = "fan", status = 504, ratio = 0.5, %fields, "too slow");
             info!(target: "other", "started");
         });
-        let request = queue.request(lines, &Resource::default());
+        let request = queue.request(lines.take(), &Resource::default());
         let scopes = &request.resource_logs[0].scope_logs;
         let names: Vec<_> = scopes.iter().map(|it| &*it.scope.as_ref().unwrap().name).collect();
         assert_eq!(names, ["other", "plugin"]);
@@ -228,13 +220,13 @@ mod tests {
     }
 
     #[test]
-    fn lines_beyond_the_queue_are_dropped_and_counted() {
-        let (queue, lines) = queued(|| (0..MAX_QUEUED + 3).for_each(|_| info!("line")));
-        assert_eq!((queue.dropped(), lines.len()), (3, MAX_QUEUED));
+    fn lines_beyond_the_bytes_of_the_queue_are_dropped_and_counted() {
         let long = "x".repeat(MAX_QUEUED_BYTES / 2);
-        let (queue, lines) = queued(|| (0..3).for_each(|_| info!("{long}")));
-        assert_eq!((queue.dropped(), lines.len()), (1, 2));
+        let (queue, mut lines) = queued(|| (0..3).for_each(|_| info!("{long}")));
+        assert_eq!(lines.dropped(), 1);
         assert_eq!(queue.bytes.load(Ordering::Relaxed), MAX_QUEUED_BYTES);
+        let lines = lines.take();
+        assert_eq!(lines.len(), 2);
         queue.request(lines, &Resource::default());
         assert_eq!(queue.bytes.load(Ordering::Relaxed), 0, "there is room again");
     }
@@ -251,7 +243,7 @@ mod tests {
         })
         .await;
         info!("afterwards");
-        assert_eq!(lines.recv().await.unwrap().text.message, "afterwards");
-        assert!(lines.try_recv().is_err());
+        let queued: Vec<_> = lines.take().into_iter().map(|line| line.text.message).collect();
+        assert_eq!(queued, ["afterwards"]);
     }
 }

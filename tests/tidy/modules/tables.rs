@@ -111,6 +111,7 @@ const HOST: Modules = &[
     ("atomic_file", &[]),
     ("assignment", &["atomic_file"]),
     ("backoff", &[]),
+    ("batches", &[]),
     ("command", &[]),
     ("config", &[]),
     ("content", &["atomic_file"]),
@@ -120,7 +121,7 @@ const HOST: Modules = &[
     ("pkcs11", &["config", "secret_file"]),
     ("issued", &["atomic_file", "config", "pkcs11", "secret_file"]),
     ("supervision", &[]),
-    ("trace", &[]),
+    ("trace", &["batches"]),
     ("journal", &["config", "supervision"]),
     ("known_good", &["atomic_file", "config", "identity", "journal"]),
     (
@@ -189,7 +190,7 @@ const HOST: Modules = &[
     ("control", &["config", "lent", "plugins", "record", "router", "swap"]),
     ("memory", &["device"]),
     ("metrics", &["connection", "journal", "lent", "plugins", "router"]),
-    ("otlp", &["backoff", "config", "lent", "metrics", "secret_file", "trace"]),
+    ("otlp", &["backoff", "batches", "config", "lent", "metrics", "secret_file", "trace"]),
     (
         "run",
         &[
