@@ -68,6 +68,9 @@ pub(crate) enum Measure {
     BrokenInForce,
     BrokenBack,
     BrokenLost,
+    Scraped,
+    Traced,
+    Export,
 }
 
 const GOALS: &[Goal] = &[
@@ -268,6 +271,19 @@ const GOALS: &[Goal] = &[
         "s",
     ),
     goal(Measure::BrokenLost, "broken versions: calls lost", Bound::AtMost(0.0), ""),
+    goal(
+        Measure::Scraped,
+        "the host's processor time for a method at 32 in flight, scraped every second, against off",
+        Bound::AtMost(1.03),
+        "",
+    ),
+    goal(Measure::Traced, "the same with every call traced and pushed", Bound::None, ""),
+    goal(
+        Measure::Export,
+        "a push of 1,000 series every 10 s by OTLP",
+        Bound::AtMost(1.0),
+        "% of a core",
+    ),
 ];
 
 const fn goal(measure: Measure, what: &'static str, bound: Bound, unit: &'static str) -> Goal {

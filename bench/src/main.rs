@@ -85,6 +85,8 @@ enum Section {
     Profiles,
     /// Provisioning next to the official SDK, and the cost of an assignment and a certificate
     Identity,
+    /// Calls of a host that is scraped or traced, and the push of a thousand series
+    Metrics,
     /// The service of this project next to the official SDK
     Service,
     /// The author's tool with the guest of each language
@@ -172,6 +174,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     if wanted(Section::Identity) {
         sections::identity::measure(&stage, effort, &mut goals).await?;
+    }
+    if wanted(Section::Metrics) {
+        sections::metrics::measure(&stage, effort, &mut goals).await?;
     }
     if wanted(Section::Service) {
         sections::service::measure(&stage, effort).await?;

@@ -254,6 +254,8 @@ pub(crate) struct HostToml {
     pub(crate) spinners: usize,
     /// Tables of the identity, for a device without a key of the hub.
     pub(crate) identity: String,
+    /// Further tables.
+    pub(crate) tables: String,
 }
 
 impl HostToml {
@@ -299,6 +301,6 @@ impl HostToml {
                  deadline = \"60s\""
             );
         }
-        text
+        text + &self.tables
     }
 }

@@ -6,10 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-
-/// The number of clock ticks per second in `/proc/PID/stat`, which is the same on every
-/// Linux system.
-const TICKS: u64 = 100;
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
 
 /// A running program. Dropping it kills the process.
 pub(crate) struct Process {
@@ -75,14 +73,12 @@ impl Process {
         Ok(())
     }
 
-    /// Returns the processor time of all threads, in steps of 10 ms.
+    /// Returns the processor time of all threads, including those that have ended.
     pub(crate) fn processor_time(&self) -> Duration {
-        let stat = fs::read_to_string(self.file("stat")).unwrap_or_default();
-        // Fields 12 and 13 after the name in brackets are user and system time.
-        let fields = stat.rsplit(')').next().unwrap_or_default();
-        let ticks = fields.split_whitespace().skip(11).take(2);
-        let ticks: u64 = ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
-        Duration::from_millis(ticks * 1000 / TICKS)
+        let id = i32::try_from(self.child.id()).expect("the kernel's process ids are positive");
+        // `/proc/PID/stat` has the same time in steps of 10 ms.
+        let clock = clock_getcpuclockid(Pid::from_raw(id)).and_then(clock_gettime);
+        clock.expect("a process has a clock until its parent has waited for it").into()
     }
 
     /// Returns the counters of the process. Threads that have ended are not included.

@@ -5,6 +5,7 @@ pub(crate) mod devices;
 pub(crate) mod fleet;
 pub(crate) mod identity;
 pub(crate) mod languages;
+pub(crate) mod metrics;
 pub(crate) mod profiles;
 pub(crate) mod rollout;
 pub(crate) mod sandbox;
