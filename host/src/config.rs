@@ -62,7 +62,7 @@ pub use identity::{IdentitySection, KeySource};
 pub use image::ImageSection;
 pub(crate) use installed::Configured;
 pub use metrics::MetricsSection;
-pub use otlp::{OtlpEndpoint, OtlpReceiver, OtlpSection};
+pub use otlp::{OtlpEndpoint, OtlpReceiver, OtlpSection, OtlpUrlError};
 pub use pkcs11_uri::{Pkcs11Uri, TokenAttributes, UriError};
 pub(crate) use plugin::Settings;
 pub use plugin::{Patience, PluginSection};

@@ -127,10 +127,10 @@ pub fn read_fleet_record(json: &[u8]) -> Option<Vec<u8>> {
 pub use config::{
     Attestation, CommitLimits, Compression, Config, ConfigError, FleetSection, HostSection,
     HttpError, HubSection, IdentitySection, ImagePattern, ImageSection, IssuedSection, KeySource,
-    MetricsSection, OtlpEndpoint, OtlpReceiver, OtlpSection, OtlpSignal, Patience, Pkcs11Uri,
-    PluginSection, ProvisioningSection, RebootCommand, RebootLimits, RegistrySection, RemoteMethod,
-    RemoteSection, SignatureRule, TelemetryLimits, TokenAttributes, TrustSection, UriError,
-    WhenFull,
+    MetricsSection, OtlpEndpoint, OtlpReceiver, OtlpSection, OtlpSignal, OtlpUrlError, Patience,
+    Pkcs11Uri, PluginSection, ProvisioningSection, RebootCommand, RebootLimits, RegistrySection,
+    RemoteMethod, RemoteSection, SignatureRule, TelemetryLimits, TokenAttributes, TrustSection,
+    UriError, WhenFull,
 };
 pub use connection::{CertificateError, ProvisioningFailure};
 pub use fleet::SuppliesError;

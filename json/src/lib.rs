@@ -48,7 +48,7 @@ pub mod placeholder;
 mod readable;
 
 pub use check::check;
-pub use readable::{affects_display, escape, excerpt, push_escaped, readable};
+pub use readable::{affects_display, escape, excerpt, push_escaped, readable, readable_url};
 
 /// Maximum nesting depth of arrays and objects. `serde_json` parses 127 levels, so text of
 /// this depth can also be parsed inside other objects.

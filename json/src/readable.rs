@@ -50,9 +50,49 @@ pub fn excerpt(text: &str, max_characters: usize) -> Cow<'_, str> {
     }
 }
 
+/// Returns a URL, a host or the name of an image, escaped by [`readable`] and without the user
+/// information, which may be a password. Everything before the last `@` counts as such, since a
+/// malformed URL may have its password anywhere.
+#[must_use]
+pub fn readable_url(text: &str) -> Cow<'_, str> {
+    let is_digest = |before: &str, after: &str| {
+        before.contains('/') && after.starts_with("sha") && !after.contains('/')
+    };
+    let Some((before, after)) = text.rsplit_once('@') else { return readable(text) };
+    let hidden = match is_digest(before, after) {
+        true => before.rfind('@'),
+        false => Some(before.len()),
+    };
+    let Some(hidden) = hidden else { return readable(text) };
+    let is_scheme = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    };
+    let scheme = text[..hidden].split_once("://").map(|(scheme, _)| scheme);
+    let scheme = scheme.filter(|scheme| is_scheme(scheme));
+    let start = scheme.map_or(String::new(), |scheme| format!("{scheme}://"));
+    Cow::Owned(readable(&format!("{start}…{}", &text[hidden..])).into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_readable_url_has_no_user_information() {
+        for (text, expected) in [
+            ("https://h:1/a", "https://h:1/a"),
+            ("https://user:passw0rd@h:1/a", "https://…@h:1/a"),
+            ("https://user:pass/w0@rd@h", "https://…@h"),
+            ("user:passw0rd@h", "…@h"),
+            ("user:passw0rd@sha.example", "…@sha.example"),
+            ("passw0rd rd://@h", "…@h"),
+            ("r.example/a@sha256:12", "r.example/a@sha256:12"),
+            ("user:passw0rd@r.example/a@sha256:12", "…@r.example/a@sha256:12"),
+            ("h\n", "h\\n"),
+        ] {
+            assert_eq!(readable_url(text), expected);
+        }
+    }
 
     #[test]
     fn invisible_characters_and_those_that_affect_a_terminal_are_escaped() {

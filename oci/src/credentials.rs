@@ -210,7 +210,10 @@ impl Entry {
             return Ok(Some(Credential::IdentityToken(token)));
         }
         if let Some(auth) = given(&self.auth) {
-            let malformed = || format!("has a malformed `auth` for `{}`", json::excerpt(key, 100));
+            let malformed = || {
+                let key = json::readable_url(key);
+                format!("has a malformed `auth` for `{}`", json::excerpt(&key, 100))
+            };
             let text = STANDARD.decode(auth).map_err(|_| malformed())?;
             let text = String::from_utf8(text).map_err(|_| malformed())?;
             let (user, password) = text.split_once(':').ok_or_else(malformed)?;

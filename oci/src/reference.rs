@@ -101,7 +101,7 @@ impl FromStr for Reference {
 
     fn from_str(text: &str) -> Result<Reference, ReferenceError> {
         parse(text).map_err(|problem| ReferenceError {
-            text: json::excerpt(text, MAX_NAME).into_owned(),
+            text: json::excerpt(&json::readable_url(text), MAX_NAME).into_owned(),
             problem,
         })
     }
@@ -261,6 +261,8 @@ mod tests {
             let error = text.parse::<Reference>().unwrap_err();
             assert!(error.problem.starts_with(problem), "{text}: {error}");
         }
+        let error = "user:passw0rd@a.b/c".parse::<Reference>().unwrap_err().to_string();
+        assert!(error.contains("`…@a.b/c`"), "{error}");
         assert!(format!("a.b/{}", "c".repeat(252)).parse::<Reference>().is_err());
         assert!(format!("a.b/c:{}", "d".repeat(129)).parse::<Reference>().is_err());
     }

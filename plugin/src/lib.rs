@@ -78,7 +78,7 @@ pub use engine::inspect::{Import, Inspection};
 pub use engine::ready::TARGET;
 pub use engine::{Engine, EngineSettings};
 pub use error::{CallError, EncodeError, EngineError, JobError, LoadError, Refusal};
-pub use json::{Json, JsonError, affects_display, escape, readable};
+pub use json::{Json, JsonError, affects_display, escape, readable, readable_url};
 pub use lent::{
     BootOutcome, Clock, Document, HostError, HttpClient, HttpError, HttpRequest, JobQueue, JobWhen,
     Lent, Level, LogLine, LogSink, MetricSink, NewJob, Nothing, Power, StateStore, SystemClock,

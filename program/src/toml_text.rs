@@ -134,7 +134,11 @@ fn dotted(path: &[String]) -> String {
     let is_bare = |key: &str| {
         !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
     };
-    let keys = path.iter().map(|key| if is_bare(key) { key.clone() } else { format!("{key:?}") });
+    let keys = path.iter().map(|key| match is_bare(key) {
+        true => key.clone(),
+        // The key may be a URL with a password.
+        false => format!("{:?}", json::readable_url(key)),
+    });
     keys.collect::<Vec<_>>().join(".")
 }
 

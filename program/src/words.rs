@@ -1,5 +1,7 @@
 //! Type errors of `serde` in the words of a file's format, not in those of Rust.
 
+use json::readable_url;
+
 /// The words of a file format.
 #[derive(Debug, Clone, Copy)]
 pub struct FormatWords {
@@ -32,7 +34,8 @@ impl FormatWords {
             (None, "sequence") => "an array".to_owned(),
             (None, "map") => self.map.to_owned(),
             (None, "unit value") => "null".to_owned(),
-            (None, _) if text.starts_with("string ") => format!("the {text}"),
+            // The value may be a URL with a password.
+            (None, _) if text.starts_with("string ") => format!("the {}", without_user(text)),
             (None, _) => text.to_owned(),
         }
     }
@@ -45,6 +48,7 @@ impl FormatWords {
             "u32" => integer(0, u32::MAX.into()),
             "u64" | "usize" => "an integer that is not negative".to_owned(),
             "a nonzero u8" => integer(1, u8::MAX.into()),
+            "a nonzero u16" => integer(1, u16::MAX.into()),
             "a nonzero u32" => integer(1, u32::MAX.into()),
             "a nonzero u64" | "a nonzero usize" => "an integer of at least 1".to_owned(),
             "path string" => "a string".to_owned(),
@@ -54,6 +58,12 @@ impl FormatWords {
             _ => text.to_owned(),
         }
     }
+}
+
+/// Returns the description of a string without the user information of a URL.
+fn without_user(text: &str) -> String {
+    let value = text.strip_prefix("string \"").and_then(|rest| rest.strip_suffix('"'));
+    value.map_or_else(|| text.to_owned(), |value| format!("string \"{}\"", readable_url(value)))
 }
 
 #[cfg(test)]
@@ -70,6 +80,10 @@ mod tests {
             (
                 "invalid value: integer `-1`, expected usize",
                 "is -1, not an integer that is not negative",
+            ),
+            (
+                "invalid type: string \"https://user:passw0rd@h\", expected a map",
+                "is the string \"https://…@h\", not a table",
             ),
             ("invalid type: floating point `1.5`, expected a string", "is 1.5, not a string"),
             ("invalid type: sequence, expected struct Hub", "is an array, not a table"),

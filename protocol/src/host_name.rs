@@ -51,7 +51,7 @@ impl HostName {
             Some(_) if let Some(c) = bare.chars().find(|c| matches!(c, '=' | '+' | '/')) => {
                 Err(HostNameError::Base64(c))
             }
-            Some(c) => Err(HostNameError::Character(json::escape(name).into_owned(), c)),
+            Some(c) => Err(HostNameError::Character(json::readable_url(name).into_owned(), c)),
         }
     }
 
@@ -78,7 +78,7 @@ impl FromStr for HostName {
     type Err = HostNameError;
 
     fn from_str(text: &str) -> Result<HostName, HostNameError> {
-        let bad_port = || HostNameError::Port(json::readable(text).into_owned());
+        let bad_port = || HostNameError::Port(json::readable_url(text).into_owned());
         let port = |digits: &str| match digits.parse::<u16>() {
             Ok(port) if port > 0 && digits.bytes().all(|b| b.is_ascii_digit()) => Ok(port),
             _ => Err(bad_port()),
@@ -136,6 +136,10 @@ mod tests {
     fn a_malformed_host_name_is_refused() {
         for bad in ["", ":8883", "a b", "host:", "host:0", "host:99999", "host:+1", "a/b", "[::1"] {
             assert!(bad.parse::<HostName>().is_err(), "{bad:?}");
+        }
+        for secret in ["user:passw0rd@h", "user:passw0rd@h:1", "https://user:passw0rd@h"] {
+            let error = secret.parse::<HostName>().unwrap_err().to_string();
+            assert!(!error.contains("passw0rd"), "{error}");
         }
     }
 }

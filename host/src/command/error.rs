@@ -117,6 +117,7 @@ impl Classify<ConfigError> for CommandErrorKind {
             ConfigError::FleetWithoutReport => {
                 "remove `report_plugins_under`, or name a reported property"
             }
+            ConfigError::OtlpEndpoint { source, .. } => source.hint(),
             ConfigError::Sha256 { .. } => "`sha256sum FILE` prints the digest of a file",
             _ => "`behaviour-host example` prints a file with all keys",
         };

@@ -12,6 +12,7 @@ use protocol::id::IdError;
 use protocol::mqtt5::{CustomTopicError, UnknownProfile};
 
 use super::http::HttpError;
+use super::otlp::OtlpUrlError;
 use super::pkcs11_uri::UriError;
 
 /// Error in a configuration. The message is one line that names the key.
@@ -50,14 +51,13 @@ pub enum ConfigError {
     )]
     MetricsAddress(String),
     /// Endpoint of OTLP that is none.
-    #[error(
-        "`{key}` is `{url}`, not a URL without a password such as `https://otlp.example.com:4318`"
-    )]
+    #[error("`{key}`")]
     OtlpEndpoint {
         /// The key with the URL.
         key: &'static str,
-        /// The configured URL.
-        url: String,
+        /// Cause.
+        #[source]
+        source: OtlpUrlError,
     },
     /// Unknown connection profile of the hub.
     #[error("`hub.profile`: {0}")]

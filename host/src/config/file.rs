@@ -4,7 +4,7 @@
 //! the values.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::{NonZeroU8, NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::num::{NonZeroU8, NonZeroU16, NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -32,7 +32,7 @@ pub(super) struct File {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Hub {
-    pub(super) port: Option<u16>,
+    pub(super) port: Option<NonZeroU16>,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) connection_string_file: Option<PathBuf>,
     pub(super) keep_alive: Option<Period>,
@@ -55,7 +55,7 @@ pub(super) struct IdentityKeys {
 #[serde(deny_unknown_fields)]
 pub(super) struct ProvisioningKeys {
     pub(super) endpoint: Option<String>,
-    pub(super) port: Option<u16>,
+    pub(super) port: Option<NonZeroU16>,
     pub(super) id_scope: String,
     pub(super) registration_id: Option<String>,
     pub(super) symmetric_key_file: Option<PathBuf>,

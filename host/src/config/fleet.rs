@@ -5,10 +5,11 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
-use plugin::{Capability, HttpSettings, Limits, UnknownCapability, readable};
+use plugin::{Capability, HttpSettings, Limits, UnknownCapability, readable, readable_url};
 use protocol::id::{IdError, MethodName};
 
 use super::plugin::checked_limits;
+use super::registry::is_registry;
 use super::{ConfigError, file, http, is_a_name, within};
 
 /// Settings in `[fleet]`.
@@ -105,15 +106,14 @@ pub(super) fn fleet(
 }
 
 fn pattern(text: &str) -> Result<ImagePattern, ConfigError> {
-    let wrong = || ConfigError::FleetImage(readable(text).into_owned());
+    let wrong = || ConfigError::FleetImage(readable_url(text).into_owned());
     let whole = text.strip_suffix("/*").unwrap_or(text);
     let (registry, path) = whole.split_once('/').unwrap_or((whole, ""));
     let is_part = |c: char| {
         c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-' | '_' | '/')
     };
-    let has_host = !registry.is_empty() && !registry.contains(['*', '@', ' ']);
     let names_something = !path.is_empty() || whole.len() != text.len();
-    if !has_host || !names_something || !path.chars().all(is_part) {
+    if !is_registry(registry) || !names_something || !path.chars().all(is_part) {
         return Err(wrong());
     }
     Ok(ImagePattern { text: text.to_owned() })

@@ -1,5 +1,6 @@
 //! `[hub]`: settings of the connection to the hub.
 
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -66,7 +67,7 @@ pub(super) fn hub(section: file::Hub, directory: &Path, errors: &mut Errors) -> 
     let telemetry_topic =
         errors.ok(telemetry_topic.transpose().map_err(ConfigError::TelemetryTopic));
     Some(HubSection {
-        port: section.port,
+        port: section.port.map(NonZeroU16::get),
         ca_file: absolute(section.ca_file),
         connection_string_file: absolute(section.connection_string_file),
         keep_alive: keep_alive?,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use plugin::readable;
+use plugin::readable_url;
 
 use super::ConfigError;
 
@@ -18,6 +18,6 @@ pub(super) fn metrics(listen: Option<&str>) -> Result<MetricsSection, ConfigErro
     let Some(text) = listen else { return Ok(MetricsSection::default()) };
     match text.parse::<SocketAddr>() {
         Ok(address) if address.ip().is_loopback() => Ok(MetricsSection { listen: Some(address) }),
-        _ => Err(ConfigError::MetricsAddress(readable(text).into_owned())),
+        _ => Err(ConfigError::MetricsAddress(readable_url(text).into_owned())),
     }
 }

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http::Uri;
-use plugin::readable;
-
 use super::compression::Compression;
 use super::period::Period;
 use super::signal::OtlpSignal;
 use super::{ConfigError, file, within};
+pub use endpoint::{OtlpEndpoint, OtlpUrlError};
+
+mod endpoint;
 
 /// Settings in `[host.otlp]`. The environment variables of OpenTelemetry apply to what is not
 /// set here.
@@ -64,33 +64,6 @@ impl OtlpSection {
     }
 }
 
-/// URL of a receiver: with the scheme `http` or `https`, and without a password, which the log
-/// would show.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OtlpEndpoint(Uri);
-
-impl OtlpEndpoint {
-    /// Parses a URL. Returns `None` if it is not the URL of a receiver.
-    pub(crate) fn parse(text: &str) -> Option<OtlpEndpoint> {
-        let uri: Uri = text.parse().ok()?;
-        let has_scheme = matches!(uri.scheme_str(), Some("http" | "https"));
-        let authority = uri.authority()?;
-        let is_plain = !authority.as_str().contains('@') && uri.query().is_none();
-        (has_scheme && !authority.host().is_empty() && is_plain).then_some(OtlpEndpoint(uri))
-    }
-
-    /// Returns the endpoint below this one.
-    pub(crate) fn below(&self, path: &str) -> OtlpEndpoint {
-        let text = format!("{}{path}", self.0.to_string().trim_end_matches('/'));
-        OtlpEndpoint(text.parse().expect("a path below a URL makes a URL"))
-    }
-
-    /// Returns the URL.
-    pub(crate) fn uri(&self) -> &Uri {
-        &self.0
-    }
-}
-
 pub(super) fn otlp(section: file::OtlpKeys, directory: &Path) -> Result<OtlpSection, ConfigError> {
     let file::OtlpKeys { signals, metrics, traces, logs, traceparent_key, interval, .. } = section;
     let common = file::OtlpReceiverKeys {
@@ -100,20 +73,18 @@ pub(super) fn otlp(section: file::OtlpKeys, directory: &Path) -> Result<OtlpSect
         timeout: section.timeout,
         compression: section.compression,
     };
+    let of_signal = |keys, names| receiver(keys, names, OtlpEndpoint::parse, directory);
     Ok(OtlpSection {
         signals,
-        common: receiver(common, ["host.otlp.endpoint", "host.otlp.timeout"], directory)?,
-        metrics: receiver(
-            metrics,
-            ["host.otlp.metrics.endpoint", "host.otlp.metrics.timeout"],
+        common: receiver(
+            common,
+            ["host.otlp.endpoint", "host.otlp.timeout"],
+            OtlpEndpoint::parse_base,
             directory,
         )?,
-        traces: receiver(
-            traces,
-            ["host.otlp.traces.endpoint", "host.otlp.traces.timeout"],
-            directory,
-        )?,
-        logs: receiver(logs, ["host.otlp.logs.endpoint", "host.otlp.logs.timeout"], directory)?,
+        metrics: of_signal(metrics, ["host.otlp.metrics.endpoint", "host.otlp.metrics.timeout"])?,
+        traces: of_signal(traces, ["host.otlp.traces.endpoint", "host.otlp.traces.timeout"])?,
+        logs: of_signal(logs, ["host.otlp.logs.endpoint", "host.otlp.logs.timeout"])?,
         traceparent_key,
         interval: optional("host.otlp.interval", interval, 24 * 3600 * SECOND)?,
     })
@@ -126,14 +97,11 @@ const SECOND: Duration = Duration::from_secs(1);
 fn receiver(
     keys: file::OtlpReceiverKeys,
     [endpoint_key, timeout_key]: [&'static str; 2],
+    parse: fn(&str) -> Result<OtlpEndpoint, OtlpUrlError>,
     directory: &Path,
 ) -> Result<OtlpReceiver, ConfigError> {
     let endpoint = keys.endpoint.map(|text| {
-        let endpoint = OtlpEndpoint::parse(&text);
-        endpoint.ok_or_else(|| ConfigError::OtlpEndpoint {
-            key: endpoint_key,
-            url: readable(&text).into_owned(),
-        })
+        parse(&text).map_err(|source| ConfigError::OtlpEndpoint { key: endpoint_key, source })
     });
     Ok(OtlpReceiver {
         endpoint: endpoint.transpose()?,
@@ -151,27 +119,4 @@ fn optional(
 ) -> Result<Option<Duration>, ConfigError> {
     let Some(period) = period else { return Ok(None) };
     within(key, Some(period), SECOND, SECOND, max).map(Some)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_endpoint_is_a_url_without_a_password() {
-        for text in ["http://localhost:4318", "https://otlp.example.com/base/", "http://[::1]:1"] {
-            assert!(OtlpEndpoint::parse(text).is_some(), "{text}");
-        }
-        for text in ["localhost:4318", "ftp://a", "http://u:p@a", "http://", "", "https://a?key=b"]
-        {
-            assert_eq!(OtlpEndpoint::parse(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn the_path_of_a_signal_is_appended_to_the_base() {
-        let endpoint = OtlpEndpoint::parse("https://a.example/base/").unwrap();
-        let metrics = endpoint.below("/v1/metrics");
-        assert_eq!(metrics.uri().to_string(), "https://a.example/base/v1/metrics");
-    }
 }

@@ -1,5 +1,6 @@
 //! `[provisioning]`: the registration with the Device Provisioning Service.
 
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
 use protocol::host_name::HostName;
@@ -58,7 +59,7 @@ pub(super) fn provisioning(
     let id_scope = errors.ok(section.id_scope.parse().map_err(name));
     let registration_id = section.registration_id.as_deref().map(str::parse).transpose();
     let registration_id = errors.ok(registration_id.map_err(name));
-    let port = section.port;
+    let port = section.port.map(NonZeroU16::get);
     let issued_certificate = section.issued_certificate.as_ref();
     let issued_certificate =
         errors.ok(issued_certificate.map(|section| issued(section, directory)).transpose());

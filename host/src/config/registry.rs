@@ -5,7 +5,8 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use plugin::readable;
+use plugin::readable_url;
+use protocol::host_name::HostName;
 
 use super::{ConfigError, file, within};
 
@@ -83,9 +84,14 @@ pub(super) fn registry(
 
 /// Checks that `text` is a host with an optional port, as in the name of an image.
 fn check_host(text: &str) -> Result<(), ConfigError> {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
-    if text.is_empty() || !text.chars().all(is_part) {
-        return Err(ConfigError::RegistryHost(readable(text).into_owned()));
+    match is_registry(text) {
+        true => Ok(()),
+        false => Err(ConfigError::RegistryHost(readable_url(text).into_owned())),
     }
-    Ok(())
+}
+
+/// Returns `true` for a host with an optional port. An IPv6 address has brackets.
+pub(super) fn is_registry(text: &str) -> bool {
+    let is_bare_v6 = !text.starts_with('[') && text.matches(':').count() > 1;
+    !is_bare_v6 && text.parse::<HostName>().is_ok()
 }

@@ -46,6 +46,57 @@ fn an_unknown_reserved_method_is_refused_with_the_known_ones() {
 }
 
 #[test]
+fn no_error_shows_the_password_of_a_url() {
+    let url = "https://user:passw0rd@h/a";
+    let image = format!("[plugins.a]\nmethods = [\"*\"]\nimage = \"{url}\"\n");
+    let http = format!("{REBOOT}capabilities = [\"http\"]\n[plugins.reboot.http]\n");
+    for text in [
+        format!("{REBOOT}[host.otlp]\nendpoint = \"{url}\"\n"),
+        format!("{REBOOT}[host.otlp.logs]\nendpoint = \"{url}\"\n"),
+        format!("{REBOOT}[host.metrics]\nlisten = \"{url}\"\n"),
+        format!("{REBOOT}[host.registry]\nplain_http = [\"{url}\"]\n"),
+        format!("{REBOOT}[host.registry]\nmirrors = \"{url}\"\n"),
+        format!("{REBOOT}[host.registry.mirrors]\n\"h.example\" = [\"{url}\"]\n"),
+        format!("{REBOOT}[host.registry.mirrors]\n\"{url}\" = [\"h.example\"]\n"),
+        format!("{REBOOT}[host.registry.mirrors]\n\"{url}\" = 5\n"),
+        format!("{REBOOT}[provisioning]\nid_scope = \"0ne1\"\nendpoint = \"{url}\"\n"),
+        format!("{REBOOT}[provisioning]\nid_scope = \"0ne1\"\nendpoint = \"u:passw0rd@h\"\n"),
+        format!("{REBOOT}[fleet]\nimages = [\"{url}\"]\n"),
+        format!("{http}hosts = [\"{url}\"]\n"),
+        format!("{http}hosts = [\"u:passw0rd@h\"]\n"),
+        image.replace("https://", ""),
+        image,
+    ] {
+        let line = program::chain(&parse(&text).unwrap_err()).to_string();
+        assert!(!line.contains("passw0rd"), "{text}\n{line}");
+    }
+}
+
+#[test]
+fn the_port_of_every_host_is_checked() {
+    let mirrors = |host: &str| format!("{REBOOT}[host.registry.mirrors]\na = [\"{host}\"]\n");
+    let plain = |host: &str| format!("{REBOOT}[host.registry]\nplain_http = [\"{host}\"]\n");
+    let images = |host: &str| format!("{REBOOT}[fleet]\nimages = [\"{host}/a\"]\n");
+    let receiver = |host: &str| format!("{REBOOT}[host.otlp]\nendpoint = \"https://{host}\"\n");
+    for host in ["h:99999", "h:abc", "h:", "h:0", "[::1]:65536", "::1", ""] {
+        check_refused(&mirrors(host), &format!("[host.registry]: `{host}` is not a host"));
+        check_refused(&plain(host), &format!("[host.registry]: `{host}` is not a host"));
+        let line = program::chain(&parse(&images(host)).unwrap_err()).to_string();
+        assert!(line.contains(&format!("`images`: `{host}/a`")), "{line}");
+        check_refused(&receiver(host), &format!("`host.otlp.endpoint`: `https://{host}`"));
+    }
+    for host in ["h", "h:1", "[::1]:65535", "a.example:5000"] {
+        parse(&mirrors(host)).unwrap();
+        parse(&plain(host)).unwrap();
+        parse(&receiver(host)).unwrap();
+    }
+    check_refused(
+        &format!("{REBOOT}[hub]\nport = 0\n"),
+        "line 5: `hub.port` is 0, not an integer from 1 to 65535",
+    );
+}
+
+#[test]
 fn the_capability_http_needs_a_list_of_hosts() {
     let granted = format!("{REBOOT}capabilities = [\"http\"]\n");
     let hosts = "[plugins.reboot.http]\nhosts = [\"a.example.com\", \"*.example.org\"]\n";
@@ -151,7 +202,7 @@ fn all_errors_of_a_file_are_reported() {
     let errors = parse(text).unwrap_err().into_all();
     let lines: Vec<_> = errors.iter().map(|error| program::chain(error).to_string()).collect();
     let expected = [
-        "line 2: `hub.port` is 70000, not an integer from 0 to 65535",
+        "line 2: `hub.port` is 70000, not an integer from 1 to 65535",
         "line 4: `hub.token_lifetime` is 5, not a duration in quotes such as \"30s\"",
         "line 7: `host.data` is 5, not a string",
         "line 10: `plugins.a.methods` is the string \"x\", not an array",
@@ -173,7 +224,7 @@ fn all_errors_of_a_file_are_reported() {
 fn an_invalid_value_is_named_with_its_key_or_line() {
     check_refused(
         "[hub]\nport = \"x\"\n",
-        "line 2: `hub.port` is the string \"x\", not an integer from 0 to 65535",
+        "line 2: `hub.port` is the string \"x\", not an integer from 1 to 65535",
     );
     check_refused(
         "[host]\ngrace = \"soon\"\n",

@@ -172,14 +172,17 @@ mod tests {
         let of_variables = of(&section, &[own, ENDPOINT]).unwrap();
         assert_eq!(url(&of_variables.logs).unwrap(), "https://l.example/in");
         assert_eq!(url(&of_variables.traces).unwrap(), "http://c:4318/v1/traces");
-        section.common.endpoint = OtlpEndpoint::parse("http://file:1");
+        section.common.endpoint = OtlpEndpoint::parse("http://file:1").ok();
         let of_file = of(&section, &[own, ENDPOINT]).unwrap();
         assert_eq!(url(&of_file.logs).unwrap(), "http://file:1/v1/logs");
-        section.logs.endpoint = OtlpEndpoint::parse("http://logs:1/in");
+        section.logs.endpoint = OtlpEndpoint::parse("http://logs:1/in").ok();
         section.signals = Some(BTreeSet::from([OtlpSignal::Logs, OtlpSignal::Traces]));
         let of_table = of(&section, &[own, ENDPOINT]).unwrap();
         assert_eq!(url(&of_table.logs).unwrap(), "http://logs:1/in");
         assert_eq!(url(&of_table.traces).unwrap(), "http://file:1/v1/traces");
+        for invalid in ["http://127.0.0.1:99999", "http://c:4318/v1/metrics", "http://u:p@c"] {
+            assert!(of(&none, &[(ENDPOINT.0, invalid)]).is_none(), "{invalid}");
+        }
         assert!(of_table.metrics.is_none());
     }
 
@@ -260,7 +263,7 @@ mod tests {
             Some(path)
         };
         let mut section = OtlpSection::default();
-        section.common.endpoint = OtlpEndpoint::parse("http://c:4318");
+        section.common.endpoint = OtlpEndpoint::parse("http://c:4318").ok();
         section.common.headers_file = write("common");
         section.logs.headers_file = write("own");
         let found = of(&section, &[]).unwrap();

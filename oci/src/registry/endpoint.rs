@@ -25,7 +25,10 @@ pub struct EndpointError {
 impl Endpoint {
     /// Parses the URL of a mirror.
     pub(super) fn parse(text: &str) -> Result<Endpoint, EndpointError> {
-        let wrong = |problem| EndpointError { url: json::excerpt(text, 200).into_owned(), problem };
+        let wrong = |problem| {
+            let url = json::excerpt(&json::readable_url(text), 200).into_owned();
+            EndpointError { url, problem }
+        };
         let base: Url = text.parse().map_err(|_| wrong("is not a URL"))?;
         if !matches!(base.scheme(), "https" | "http") {
             return Err(wrong("is neither https nor http"));

@@ -93,7 +93,7 @@ impl FromStr for HttpHost {
     type Err = HttpHostError;
 
     fn from_str(text: &str) -> Result<HttpHost, HttpHostError> {
-        let not_a_host = || HttpHostError::NotAHost(json::readable(text).into_owned());
+        let not_a_host = || HttpHostError::NotAHost(json::readable_url(text).into_owned());
         let (scheme, rest) = match text.split_once("://") {
             Some(("https", rest)) => (Scheme::HTTPS, rest),
             Some(("http", rest)) => (Scheme::HTTP, rest),
@@ -101,7 +101,7 @@ impl FromStr for HttpHost {
             None => (Scheme::HTTPS, text),
         };
         if rest.contains(['/', '?', '#']) {
-            return Err(HttpHostError::WithPath(json::readable(text).into_owned()));
+            return Err(HttpHostError::WithPath(json::readable_url(text).into_owned()));
         }
         let (is_pattern, rest) = match rest.strip_prefix("*.") {
             Some(rest) => (true, rest),
@@ -120,14 +120,15 @@ impl FromStr for HttpHost {
         if name.is_empty() || name.starts_with('.') || !name.chars().all(readable) || !whole {
             return Err(not_a_host());
         }
-        let port = authority.port_u16().or_else(|| port_of(&scheme)).ok_or_else(not_a_host)?;
+        let port = authority.port_u16().or_else(|| port_of(&scheme));
+        let port = port.filter(|port| *port != 0).ok_or_else(not_a_host)?;
         if !is_pattern {
             return Ok(HttpHost { scheme, name, port });
         }
         let two_parts = name.trim_matches('.').contains('.');
         let is_address = name.rsplit('.').next().is_none_or(|last| last.parse::<u32>().is_ok());
         if !two_parts || is_address || scheme != Scheme::HTTPS {
-            return Err(HttpHostError::TooWide(json::readable(text).into_owned()));
+            return Err(HttpHostError::TooWide(json::readable_url(text).into_owned()));
         }
         Ok(HttpHost { scheme, name: format!(".{name}"), port })
     }
@@ -206,8 +207,11 @@ mod tests {
             "u@a.org",
             "a.org:",
             "a.org:99999",
+            "a.org:0",
+            "user:passw0rd@a.org",
         ] {
             let error = text.parse::<HttpHost>().unwrap_err();
+            assert!(!error.to_string().contains("passw0rd"), "{error}");
             assert!(matches!(error, HttpHostError::NotAHost(_)), "{text}: {error}");
         }
         for text in ["a.org/path", "http://a/b", "https://a.org/", "a.org?x"] {

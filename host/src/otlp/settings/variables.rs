@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use percent_encoding::percent_decode_str;
 use tracing::warn;
 
 use super::headers::Headers;
-use crate::config::{Compression, OtlpEndpoint, OtlpSignal};
+use crate::config::{Compression, OtlpEndpoint, OtlpSignal, OtlpUrlError};
 use crate::trace::Sampler;
 
 /// The environment variables of the process.
@@ -42,11 +43,24 @@ impl<'a> Variables<'a> {
 
     /// Reads a variable. Logs a warning if `parse` returns `None`.
     fn read<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
-        let parsed = parse(self.text(name)?.trim());
-        if parsed.is_none() && self.invalid.borrow_mut().insert(name.to_owned()) {
-            warn!(variable = name, "environment variable ignored: its value is invalid");
+        self.read_or(name, |value| parse(value).ok_or("is invalid"))
+    }
+
+    /// Reads a variable. Logs a warning if `parse` returns the problem of its value, which is a
+    /// predicate.
+    fn read_or<T, P: Display>(
+        &self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, P>,
+    ) -> Option<T> {
+        let problem = match parse(self.text(name)?.trim()) {
+            Ok(parsed) => return Some(parsed),
+            Err(problem) => problem,
+        };
+        if self.invalid.borrow_mut().insert(name.to_owned()) {
+            warn!(variable = name, "environment variable ignored: its value {problem}");
         }
-        parsed
+        None
     }
 
     /// Reads the variable of a signal, or else the one of all signals.
@@ -85,8 +99,12 @@ impl<'a> Variables<'a> {
     /// Returns the endpoint of a signal, whose own variable has a complete URL.
     pub(super) fn endpoint(&self, signal: OtlpSignal, path: &str) -> Option<OtlpEndpoint> {
         let own = format!("{PREFIX}_{}_ENDPOINT", signal.name().to_ascii_uppercase());
-        let common = || self.read(&format!("{PREFIX}_ENDPOINT"), OtlpEndpoint::parse);
-        self.read(&own, OtlpEndpoint::parse).or_else(|| Some(common()?.below(path)))
+        type Parse = fn(&str) -> Result<OtlpEndpoint, OtlpUrlError>;
+        let read = |name: &str, parse: Parse| {
+            self.read_or(name, |text| parse(text).map_err(|error| error.problem))
+        };
+        let common = || read(&format!("{PREFIX}_ENDPOINT"), OtlpEndpoint::parse_base);
+        read(&own, OtlpEndpoint::parse).or_else(|| Some(common()?.below(path)))
     }
 
     pub(super) fn headers(&self, signal: OtlpSignal) -> Option<Headers> {
