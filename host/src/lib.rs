@@ -139,7 +139,7 @@ pub use journal::JournalError;
 pub use known_good::last_good;
 pub use lent::power::boot::Machine;
 pub use memory::share_heap;
-pub use otlp::OtlpError;
+pub use otlp::{FieldProblem, OtlpError};
 pub use pkcs11::{TokenError, release_tokens};
 pub use plugins::PluginError;
 pub use record::{MAX_CALLS as MAX_RECORDED_CALLS, RecordedCall};

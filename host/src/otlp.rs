@@ -28,8 +28,8 @@ use crate::trace::{EndedSpan, Tracer};
 use exporter::Exporter;
 pub(crate) use logs::Lines;
 use messages::Resource;
-pub use settings::OtlpError;
-pub(crate) use settings::{OtlpSettings, settings};
+pub use settings::{FieldProblem, OtlpError};
+pub(crate) use settings::{OtlpSettings, check, settings};
 
 mod exporter;
 mod logs;

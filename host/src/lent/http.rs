@@ -73,31 +73,33 @@ impl Http {
     /// there are none for a plugin. Blocks.
     pub(crate) fn new(config: &Config) -> Result<Http, PluginError> {
         let http = Http::default();
-        let error = http.distrusted(config).next();
+        let error = http.distrusted(config.plugins.iter()).next();
         match error {
             Some(error) => Err(error),
             None => Ok(http),
         }
     }
 
-    /// Returns an error for each plugin that can send requests but has no trusted certificates.
-    /// Blocks.
+    /// Returns an error for each plugin that can send requests but has no trusted certificates, also
+    /// for those that are not yet fetched. Blocks.
     pub(crate) fn check(config: &Config) -> Vec<PluginError> {
-        Http::default().distrusted(config).collect()
+        let images = config.images.iter().map(|(name, image)| (name, image.settings()));
+        Http::default().distrusted(config.plugins.iter().chain(images)).collect()
     }
 
-    /// Loads the trusted certificates of all plugins that can send requests. Returns an error
+    /// Loads the trusted certificates of all of the plugins that can send requests. Returns an error
     /// for each plugin that has none.
-    fn distrusted<'a>(&'a self, config: &'a Config) -> impl Iterator<Item = PluginError> + 'a {
+    fn distrusted<'a>(
+        &self,
+        plugins: impl Iterator<Item = (&'a String, &'a PluginSection)>,
+    ) -> impl Iterator<Item = PluginError> {
         let can_send =
             |section: &PluginSection| section.settings.capabilities().contains(&Capability::Http);
-        config.plugins.iter().filter(move |(_, section)| can_send(section)).filter_map(
-            |(name, section)| {
-                let ca_file = section.settings.http_ca_file().map(Path::to_owned);
-                let source = self.tls(ca_file).err()?;
-                Some(PluginError::Trust { name: name.clone(), source })
-            },
-        )
+        plugins.filter(move |(_, section)| can_send(section)).filter_map(|(name, section)| {
+            let ca_file = section.settings.http_ca_file().map(Path::to_owned);
+            let source = self.tls(ca_file).err()?;
+            Some(PluginError::Trust { name: name.clone(), source })
+        })
     }
 
     /// Returns the TLS configuration, after reloading the certificates if they have changed.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::config::{Compression, OtlpEndpoint, OtlpSection, OtlpSignal};
 use crate::trace::Sampler;
 pub(super) use headers::Headers;
-pub use headers::OtlpError;
+pub use headers::{FieldProblem, OtlpError};
 use variables::Variables;
 
 mod headers;
@@ -77,6 +77,27 @@ pub(crate) fn settings(
         interval,
         resource: variables.resource(),
     }))
+}
+
+/// Returns all errors for which [`settings`] returns one of them. Blocks.
+pub(crate) fn check(
+    section: &OtlpSection,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Vec<OtlpError> {
+    let variables = Variables::new(&variable);
+    if variables.is("OTEL_SDK_DISABLED", "true") {
+        return Vec::new();
+    }
+    let signals = [OtlpSignal::Metrics, OtlpSignal::Traces, OtlpSignal::Logs];
+    let mut errors: Vec<OtlpError> = Vec::new();
+    for signal in signals {
+        let error = exporter(section, &variables, signal).err();
+        // Several signals may have one file.
+        let is_new =
+            |error: &OtlpError| errors.iter().all(|it| it.to_string() != error.to_string());
+        errors.extend(error.filter(is_new));
+    }
+    errors
 }
 
 /// Returns the settings of a signal, or `None` if it is not pushed.
@@ -159,6 +180,9 @@ mod tests {
         for off in [("OTEL_SDK_DISABLED", "true"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")] {
             assert!(of(&none, &[ENDPOINT, off]).is_none(), "{off:?}");
         }
+        for invalid in ["http://127.0.0.1:99999", "http://c:4318/v1/metrics", "http://u:p@c"] {
+            assert!(of(&none, &[(ENDPOINT.0, invalid)]).is_none(), "{invalid}");
+        }
         for off in [("OTEL_LOGS_EXPORTER", "none"), ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "grpc")] {
             let others = of(&none, &[ENDPOINT, off]).unwrap();
             assert!(others.logs.is_none() && others.metrics.is_some(), "{off:?}");
@@ -180,9 +204,6 @@ mod tests {
         let of_table = of(&section, &[own, ENDPOINT]).unwrap();
         assert_eq!(url(&of_table.logs).unwrap(), "http://logs:1/in");
         assert_eq!(url(&of_table.traces).unwrap(), "http://file:1/v1/traces");
-        for invalid in ["http://127.0.0.1:99999", "http://c:4318/v1/metrics", "http://u:p@c"] {
-            assert!(of(&none, &[(ENDPOINT.0, invalid)]).is_none(), "{invalid}");
-        }
         assert!(of_table.metrics.is_none());
     }
 
@@ -244,7 +265,8 @@ mod tests {
             assert_eq!(found.compression, Compression::None);
             assert_eq!(found.ca_file.unwrap().to_str(), Some("/own.pem"));
 
-            let invalid = [(&*headers, "no field"), (&timeout, "0"), (&compression, "zstd")];
+            let invalid =
+                [(&*headers, "content-length=5"), (&timeout, "0"), (&compression, "zstd")];
             let found =
                 of_signal(of(&section, &[&common[..], &invalid].concat()).unwrap()).unwrap();
             assert_eq!(found.headers.0[0].1, "common");
@@ -275,5 +297,10 @@ mod tests {
         section.logs.headers_file = Some(folder.path().join("none"));
         let error = settings(&section, |_| None).unwrap_err().to_string();
         assert!(error.starts_with("`host.otlp.logs.headers_file`: "), "{error}");
+        assert_eq!(check(&section, |_| None).len(), 1);
+        section.common.headers_file = Some(folder.path().join("none"));
+        assert_eq!(check(&section, |_| None).len(), 2, "one for each file");
+        section.common.endpoint = None;
+        assert_eq!(check(&section, |_| None).len(), 0, "nothing is pushed, so no file is read");
     }
 }

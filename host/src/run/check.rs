@@ -8,6 +8,7 @@ use crate::fleet::Supplies;
 use crate::identity::Identity;
 use crate::journal::{self, JournalError};
 use crate::lent::http::Http;
+use crate::otlp;
 use crate::plugins::{self, Loader, PluginError};
 use plugin::EngineError;
 
@@ -56,6 +57,8 @@ pub fn check(config: &Config, identity: Option<&Identity>) -> CheckReport {
     if config.fetches() {
         errors.extend(Supplies::check(config).into_iter().map(RunError::from));
     }
+    let of_otlp = otlp::check(&config.host.otlp, |name| std::env::var(name).ok());
+    errors.extend(of_otlp.into_iter().map(RunError::from));
     errors.extend(Http::check(config).into_iter().map(RunError::from));
     let (loader, error) = loader(config);
     errors.extend(error.map(RunError::from));
@@ -123,4 +126,51 @@ fn check_data(config: &Config, identity: Option<&Identity>) -> Result<(), Journa
         (None, None) => return Ok(()),
     };
     journal::check_directory(&directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_check_reads_the_certificates_of_a_plugin_that_is_not_yet_fetched() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!(
+            "host = {{ data = \"data\", compile_cache = \"compiled\" }}\n[plugins.a]\n\
+             image = \"r.example/a@sha256:{}\"\nmethods = [\"*\"]\ncapabilities = [\"http\"]\n\
+             http = {{ hosts = [\"h.example\"], ca_file = \"none.pem\" }}\n",
+            "0".repeat(64)
+        );
+        let config = Config::parse(&text, folder.path()).unwrap();
+        let errors = check(&config, None).errors;
+        let is_missing = |error: &RunError| matches!(error, RunError::Plugin(PluginError::Trust { name, .. }) if name == "a");
+        assert!(errors.iter().any(is_missing), "{errors:?}");
+    }
+
+    #[test]
+    fn a_check_reads_the_header_fields_for_otlp() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "plugins.a = { file = \"a.wasm\", methods = [\"*\"] }\n\
+                    host = { data = \"data\", compile_cache = \"compiled\", \
+                    otlp = { endpoint = \"http://h:4318\", headers_file = \"headers\" } }\n";
+        let config = Config::parse(text, folder.path()).unwrap();
+        let errors = || {
+            let errors = check(&config, None).errors.into_iter();
+            let errors = errors.filter(|error| matches!(error, RunError::Otlp(_)));
+            errors.map(|error| error.to_string()).collect::<Vec<_>>()
+        };
+        let path = folder.path().join("headers");
+        let start = format!("`host.otlp.headers_file`: {}", path.display());
+        assert_eq!(errors(), [start], "it is missing");
+        fs::write(&path, "api-key: secret\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(errors()[0].contains("has mode 644"), "{:?}", errors());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(errors().is_empty(), "{:?}", errors());
+        fs::write(&path, "secret\n").unwrap();
+        assert!(errors()[0].contains("is no header field"), "{:?}", errors());
+    }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, header};
 
 use crate::secret_file::{self, SecretFileError};
 
@@ -41,8 +41,8 @@ pub enum OtlpError {
         /// Permission bits of the file.
         mode: u32,
     },
-    /// Line that is no header field.
-    #[error("`{key}`: line {line} of {} is no header field", .path.display())]
+    /// Line that is not an allowed header field.
+    #[error("`{key}`: line {line} of {} {problem}", .path.display())]
     Line {
         /// Key that names the file.
         key: &'static str,
@@ -50,8 +50,38 @@ pub enum OtlpError {
         path: PathBuf,
         /// Number of the line, from 1.
         line: usize,
+        /// Problem of the line.
+        problem: FieldProblem,
     },
 }
+
+/// Problem of a header field. The message is a predicate, and has no value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FieldProblem {
+    /// Malformed name or value.
+    #[error("is no header field")]
+    Malformed,
+    /// Field that the host sets itself.
+    #[error("sets `{0}`, which describes the request and is set by the host")]
+    OfRequest(&'static str),
+}
+
+/// Fields that describe the request, its body or its connection. With another value, the receiver
+/// could not read the request, or would read another one.
+static OF_REQUEST: [HeaderName; 12] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::TE,
+    header::TRAILER,
+    header::UPGRADE,
+    header::EXPECT,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
 
 impl OtlpError {
     /// Returns a hint on how to fix the error.
@@ -60,6 +90,7 @@ impl OtlpError {
         match self {
             OtlpError::Read { .. } => "make the file readable for the host, or remove the key",
             OtlpError::Mode { .. } => "run `chmod 600` on the file",
+            OtlpError::Line { problem: FieldProblem::OfRequest(_), .. } => "remove the line",
             OtlpError::Line { .. } => "write one field per line, such as `api-key: SECRET`",
         }
     }
@@ -81,25 +112,33 @@ impl Headers {
             if line.trim().is_empty() || line.starts_with('#') {
                 continue;
             }
-            let parsed = line.split_once(':').and_then(|(name, value)| field(name, value));
-            let Some(parsed) = parsed else {
-                return Err(OtlpError::Line { key, path, line: index + 1 });
-            };
-            fields.push(parsed);
+            let parsed = line.split_once(':').ok_or(FieldProblem::Malformed);
+            match parsed.and_then(|(name, value)| field(name, value)) {
+                Ok(parsed) => fields.push(parsed),
+                Err(problem) => {
+                    return Err(OtlpError::Line { key, path, line: index + 1, problem });
+                }
+            }
         }
         Ok(Headers(fields))
     }
 
-    /// Creates the header fields of names and values. Returns `None` if one of them is invalid.
-    pub(super) fn of_pairs(pairs: &[(String, String)]) -> Option<Headers> {
-        pairs.iter().map(|(name, value)| field(name, value)).collect::<Option<_>>().map(Headers)
+    /// Creates the header fields of names and values.
+    pub(super) fn of_pairs(pairs: &[(String, String)]) -> Result<Headers, FieldProblem> {
+        let fields = pairs.iter().map(|(name, value)| field(name, value));
+        fields.collect::<Result<_, _>>().map(Headers)
     }
 }
 
-fn field(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
-    let mut value = HeaderValue::from_str(value.trim()).ok()?;
+fn field(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), FieldProblem> {
+    let mut value = HeaderValue::from_str(value.trim()).map_err(|_| FieldProblem::Malformed)?;
     value.set_sensitive(true);
-    Some((name.trim().parse().ok()?, value))
+    let name: HeaderName = name.trim().parse().map_err(|_| FieldProblem::Malformed)?;
+    match OF_REQUEST.iter().find(|of_request| **of_request == name) {
+        // The name is one of the list, so it does not need to be escaped.
+        Some(of_request) => Err(FieldProblem::OfRequest(of_request.as_str())),
+        None => Ok((name, value)),
+    }
 }
 
 #[cfg(test)]
@@ -125,5 +164,11 @@ mod tests {
         assert!(error.to_string().ends_with("has mode 644, so others can read or change it"));
         let error = write("\nsecret", 0o600).unwrap_err().to_string();
         assert!(error.contains("line 2") && !error.contains("secret"), "{error}");
+        for field in ["content-length: 5", "Transfer-Encoding: chunked", "host: h", "TE: trailers"]
+        {
+            let error = write(&format!("api-key: secret\n{field}"), 0o600).unwrap_err();
+            let name = field.split(':').next().unwrap().to_ascii_lowercase();
+            assert!(error.to_string().contains(&format!("headers sets `{name}`")), "{error}");
+        }
     }
 }

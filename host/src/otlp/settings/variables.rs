@@ -13,7 +13,7 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use tracing::warn;
 
-use super::headers::Headers;
+use super::headers::{FieldProblem, Headers};
 use crate::config::{Compression, OtlpEndpoint, OtlpSignal, OtlpUrlError};
 use crate::trace::Sampler;
 
@@ -70,8 +70,19 @@ impl<'a> Variables<'a> {
         name: &str,
         parse: impl Fn(&str) -> Option<T>,
     ) -> Option<T> {
+        self.of_signal_or(signal, name, |value| parse(value).ok_or("is invalid"))
+    }
+
+    /// Reads the variable of a signal, or else the one of all signals. `parse` may return the
+    /// problem of a value.
+    fn of_signal_or<T, P: Display>(
+        &self,
+        signal: OtlpSignal,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, P>,
+    ) -> Option<T> {
         let own = format!("{PREFIX}_{}_{name}", signal.name().to_ascii_uppercase());
-        self.read(&own, &parse).or_else(|| self.read(&format!("{PREFIX}_{name}"), &parse))
+        self.read_or(&own, &parse).or_else(|| self.read_or(&format!("{PREFIX}_{name}"), &parse))
     }
 
     pub(super) fn milliseconds(&self, name: &str) -> Option<Duration> {
@@ -108,7 +119,9 @@ impl<'a> Variables<'a> {
     }
 
     pub(super) fn headers(&self, signal: OtlpSignal) -> Option<Headers> {
-        self.of_signal(signal, "HEADERS", |value| Headers::of_pairs(&pairs(value)?))
+        self.of_signal_or(signal, "HEADERS", |value| {
+            Headers::of_pairs(&pairs(value).ok_or(FieldProblem::Malformed)?)
+        })
     }
 
     pub(super) fn ca_file(&self, signal: OtlpSignal) -> Option<PathBuf> {
