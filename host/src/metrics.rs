@@ -28,8 +28,10 @@ use crate::lent::twin::Twin;
 use crate::plugins::Loader;
 use crate::plugins::slot::{OUTCOMES, SlotStatus};
 use crate::router::Router;
+#[cfg(test)]
+pub(crate) use families::Distribution;
 use families::Families;
-pub(crate) use families::{Count, Family, Label, Samples};
+pub(crate) use families::{Count, Family, Label, Samples, Series};
 
 mod families;
 pub(crate) mod listener;
@@ -57,7 +59,7 @@ pub(crate) struct MetricSources {
     pub(crate) of_plugins: Arc<Metrics>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) started: Instant,
-    /// The same time by the clock of the system, since when the counters count.
+    /// The same time by the clock of the system.
     pub(crate) started_at: SystemTime,
 }
 
@@ -111,9 +113,12 @@ impl HostMetrics {
             .expect("the receiver does not fail");
     }
 
-    /// Returns the time since when the counters count.
-    pub(crate) fn since(&self) -> SystemTime {
-        self.sources.started_at
+    /// Returns the time since when a series counts, by the clock of the system. Without one, that is
+    /// the start of the host.
+    pub(crate) fn since(&self, series: Option<Instant>) -> SystemTime {
+        let MetricSources { started, started_at, .. } = &*self.sources;
+        *started_at
+            + series.map_or(Duration::ZERO, |since| since.saturating_duration_since(*started))
     }
 }
 
@@ -230,10 +235,12 @@ impl MetricSources {
             .collect();
         let calls = views.iter().flat_map(|([plugin, method], view)| {
             let counts = OUTCOMES.into_iter().zip(view.outcomes);
-            counts.map(|(outcome, count)| ([*plugin, *method, ("outcome", outcome)], count))
+            counts.map(|(outcome, count)| {
+                ([*plugin, *method, ("outcome", outcome)], count, view.since)
+            })
         });
         let help = "Calls of methods by outcome.";
-        families.counter("method_calls", help, None, calls)?;
+        families.counter_since("method_calls", help, None, calls)?;
         families.durations("method_duration", "Time from a method to its answer.", &views)?;
         let help = "Methods without series of their own.";
         families.single("methods_left_out", help, None, left_out as f64)
@@ -251,26 +258,28 @@ impl MetricSources {
             .map(|(plugin, view)| (*plugin, f64::from(u8::from(view.state == SlotStatus::Active))));
         families.gauge("plugin_active", "1 if the plugin accepts calls.", None, active)?;
         let runs = views.iter().flat_map(|([plugin], view)| {
-            view.counters
-                .by_outcome()
-                .map(|(outcome, count)| ([*plugin, ("outcome", outcome)], count))
+            let counts = view.counters.by_outcome();
+            counts.map(|(outcome, count)| ([*plugin, ("outcome", outcome)], count, view.since))
         });
         let help = "Calls of methods, jobs and other functions of plugins by outcome.";
-        families.counter("plugin_calls", help, None, runs)?;
+        families.counter_since("plugin_calls", help, None, runs)?;
         let time = |ms: u64| Duration::from_millis(ms).as_secs_f64();
-        let busy = views.iter().map(|(plugin, view)| (*plugin, time(view.counters.total_ms)));
+        let busy =
+            views.iter().map(|(plugin, view)| (*plugin, time(view.counters.total_ms), view.since));
         let seconds = Some(&Unit::Seconds);
-        families.counter("plugin_call", "Time of all calls of plugins.", seconds, busy)?;
+        families.counter_since("plugin_call", "Time of all calls of plugins.", seconds, busy)?;
         let peak = views.iter().map(|(plugin, view)| (*plugin, view.counters.memory_bytes as f64));
         let help = "Peak memory of a single call.";
         families.gauge("plugin_memory_peak", help, Some(&Unit::Bytes), peak)?;
-        let swaps = views.iter().map(|(plugin, view)| (*plugin, view.counters.swaps));
-        families.counter("plugin_swaps", "Activations of a new version.", None, swaps)?;
-        let rollbacks = views.iter().map(|(plugin, view)| (*plugin, view.counters.rollbacks));
+        let swaps = views.iter().map(|(plugin, view)| (*plugin, view.counters.swaps, view.since));
+        families.counter_since("plugin_swaps", "Activations of a new version.", None, swaps)?;
+        let rollbacks =
+            views.iter().map(|(plugin, view)| (*plugin, view.counters.rollbacks, view.since));
         let help = "Rollbacks to the previous version.";
-        families.counter("plugin_rollbacks", help, None, rollbacks)?;
-        let disables = views.iter().map(|(plugin, view)| (*plugin, view.counters.disables));
+        families.counter_since("plugin_rollbacks", help, None, rollbacks)?;
+        let disables =
+            views.iter().map(|(plugin, view)| (*plugin, view.counters.disables, view.since));
         let help = "Times that the plugin was disabled after failures.";
-        families.counter("plugin_disables", help, None, disables)
+        families.counter_since("plugin_disables", help, None, disables)
     }
 }

@@ -127,6 +127,8 @@ struct Metric {
 #[derive(Debug)]
 struct Series {
     value: MetricValue,
+    /// Time of the first update. A series that was removed begins anew.
+    since: Instant,
     /// The version that updated the series last.
     version: u64,
 }
@@ -146,7 +148,7 @@ impl PluginMetrics {
         max_series: usize,
         now: Instant,
     ) -> Result<(), DroppedUpdate> {
-        self.checked(update, version, max_series).map_err(|error| {
+        self.checked(update, version, max_series, now).map_err(|error| {
             self.dropped += 1;
             let last = &mut self.reported[usize::from(error.is_surplus())];
             let is_new = last.is_none_or(|last| now.duration_since(last) >= REPORT_AGAIN);
@@ -162,6 +164,7 @@ impl PluginMetrics {
         update: MetricUpdate,
         version: u64,
         max_series: usize,
+        now: Instant,
     ) -> Result<(), MetricError> {
         let MetricUpdate { name, mut labels, change } = update;
         check_name(&name)?;
@@ -193,7 +196,7 @@ impl PluginMetrics {
             Entry::Vacant(entry) => {
                 self.series += 1;
                 let value = MetricValue::initial(kind, &metric.bounds);
-                entry.insert(Series { value, version })
+                entry.insert(Series { value, since: now, version })
             }
         };
         series.version = version;
@@ -242,8 +245,8 @@ impl PluginMetrics {
     /// Calls `receive` with each series, in the order of names and labels.
     pub fn each(&self, mut receive: impl FnMut(MetricSeries<'_>)) {
         for (name, Metric { kind, bounds, series, .. }) in &self.metrics {
-            for (labels, Series { value, .. }) in series {
-                receive(MetricSeries { name, kind: *kind, labels, bounds, value });
+            for (labels, Series { value, since, .. }) in series {
+                receive(MetricSeries { name, kind: *kind, labels, bounds, value, since: *since });
             }
         }
     }
@@ -268,6 +271,8 @@ pub struct MetricSeries<'a> {
     pub bounds: &'a [f64],
     /// Current value.
     pub value: &'a MetricValue,
+    /// Time since when the value is counted.
+    pub since: Instant,
 }
 
 impl MetricChange {

@@ -3,6 +3,7 @@
 //! A family exists only while it is written, as text or as a message of OTLP.
 
 use std::fmt;
+use std::time::Instant;
 
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -34,8 +35,14 @@ pub(crate) enum Samples<'a> {
     Histograms(Vec<Series<'a, Distribution>>),
 }
 
-/// The labels of a series, and its value.
-pub(crate) type Series<'a, V> = (Vec<Label<'a>>, V);
+/// A series of a family.
+#[derive(Debug)]
+pub(crate) struct Series<'a, V> {
+    pub(crate) labels: Vec<Label<'a>>,
+    pub(crate) value: V,
+    /// Time since when the value is counted; `None` for the start of the host.
+    pub(crate) since: Option<Instant>,
+}
 
 /// The value of a counter.
 #[derive(Debug, Clone, Copy)]
@@ -97,25 +104,31 @@ impl Family<'_> {
         };
         let mut family = encoder.encode_descriptor(self.name, self.help, self.unit, kind)?;
         match &self.samples {
-            Samples::Counters(series) => series.iter().try_for_each(|(labels, value)| {
-                let mut encoder = family.encode_family(labels)?;
-                match value {
-                    Count::Whole(value) => {
-                        encoder.encode_counter::<NoLabelSet, _, u64>(value, None)
+            Samples::Counters(series) => {
+                series.iter().try_for_each(|Series { labels, value, .. }| {
+                    let mut encoder = family.encode_family(labels)?;
+                    match value {
+                        Count::Whole(value) => {
+                            encoder.encode_counter::<NoLabelSet, _, u64>(value, None)
+                        }
+                        Count::Real(value) => {
+                            encoder.encode_counter::<NoLabelSet, _, u64>(value, None)
+                        }
                     }
-                    Count::Real(value) => encoder.encode_counter::<NoLabelSet, _, u64>(value, None),
-                }
-            }),
+                })
+            }
             Samples::Gauges(series) => series
                 .iter()
-                .try_for_each(|(labels, value)| family.encode_family(labels)?.encode_gauge(value)),
-            Samples::Histograms(series) => series.iter().try_for_each(|(labels, value)| {
-                let bounds = value.bounds.iter().copied().chain([f64::INFINITY]);
-                let buckets: Vec<_> = bounds.zip(value.buckets.iter().copied()).collect();
-                let count = value.buckets.iter().sum();
-                let mut encoder = family.encode_family(labels)?;
-                encoder.encode_histogram::<NoLabelSet>(value.sum, count, &buckets, None)
-            }),
+                .try_for_each(|it| family.encode_family(&it.labels)?.encode_gauge(&it.value)),
+            Samples::Histograms(series) => {
+                series.iter().try_for_each(|Series { labels, value, .. }| {
+                    let bounds = value.bounds.iter().copied().chain([f64::INFINITY]);
+                    let buckets: Vec<_> = bounds.zip(value.buckets.iter().copied()).collect();
+                    let count = value.buckets.iter().sum();
+                    let mut encoder = family.encode_family(labels)?;
+                    encoder.encode_histogram::<NoLabelSet>(value.sum, count, &buckets, None)
+                })
+            }
         }
     }
 }
@@ -129,7 +142,7 @@ impl Families<'_> {
         (self.0)(family)
     }
 
-    /// Writes counters.
+    /// Writes counters since the start of the host.
     pub(super) fn counter<'l, const N: usize, V: Into<Count>>(
         &mut self,
         name: &str,
@@ -137,7 +150,28 @@ impl Families<'_> {
         unit: Option<&Unit>,
         series: impl IntoIterator<Item = ([Label<'l>; N], V)>,
     ) -> fmt::Result {
-        let series = series.into_iter().map(|(labels, value)| (labels.to_vec(), value.into()));
+        let series = series.into_iter().map(|(labels, value)| Series {
+            labels: labels.to_vec(),
+            value: value.into(),
+            since: None,
+        });
+        let samples = Samples::Counters(series.collect());
+        (self.0)(&Family { prefix: PREFIX, name, help, unit, samples })
+    }
+
+    /// Writes counters, each with the time since when it counts.
+    pub(super) fn counter_since<'l, const N: usize, V: Into<Count>>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        series: impl IntoIterator<Item = ([Label<'l>; N], V, Instant)>,
+    ) -> fmt::Result {
+        let series = series.into_iter().map(|(labels, value, since)| Series {
+            labels: labels.to_vec(),
+            value: value.into(),
+            since: Some(since),
+        });
         let samples = Samples::Counters(series.collect());
         (self.0)(&Family { prefix: PREFIX, name, help, unit, samples })
     }
@@ -161,7 +195,11 @@ impl Families<'_> {
         unit: Option<&Unit>,
         series: impl IntoIterator<Item = ([Label<'l>; N], f64)>,
     ) -> fmt::Result {
-        let series = series.into_iter().map(|(labels, value)| (labels.to_vec(), value));
+        let series = series.into_iter().map(|(labels, value)| Series {
+            labels: labels.to_vec(),
+            value,
+            since: None,
+        });
         let samples = Samples::Gauges(series.collect());
         (self.0)(&Family { prefix: PREFIX, name, help, unit, samples })
     }
@@ -184,7 +222,11 @@ impl Families<'_> {
         help: &str,
         series: &[([Label<'_>; N], MeterView)],
     ) -> fmt::Result {
-        let series = series.iter().map(|(labels, view)| (labels.to_vec(), view.into()));
+        let series = series.iter().map(|(labels, view)| Series {
+            labels: labels.to_vec(),
+            value: view.into(),
+            since: Some(view.since),
+        });
         let samples = Samples::Histograms(series.collect());
         (self.0)(&Family { prefix: PREFIX, name, help, unit: Some(&Unit::Seconds), samples })
     }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use plugin::{MetricKind, MetricLabel, MetricSeries, MetricValue, PluginMetrics};
@@ -38,6 +39,7 @@ struct OwnSeries {
     labels: Vec<MetricLabel>,
     bounds: Vec<f64>,
     value: MetricValue,
+    since: Instant,
 }
 
 impl OwnSeries {
@@ -48,6 +50,7 @@ impl OwnSeries {
             labels: series.labels.to_vec(),
             bounds: series.bounds.to_vec(),
             value: series.value.clone(),
+            since: series.since,
         }
     }
 
@@ -157,13 +160,16 @@ fn with<'a, V>(
     series: &[(&'a str, &'a OwnSeries)],
     value: impl Fn(&OwnSeries) -> V,
 ) -> Vec<Series<'a, V>> {
-    series.iter().map(|(plugin, it)| (it.labels(plugin), value(it))).collect()
+    let series = series.iter().map(|(plugin, it)| Series {
+        labels: it.labels(plugin),
+        value: value(it),
+        since: Some(it.since),
+    });
+    series.collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use plugin::{MetricChange, MetricUpdate};
 
     use super::*;

@@ -69,6 +69,27 @@ fn a_histogram_counts_a_bound_in_its_bucket_and_other_bounds_begin_it_anew() {
 }
 
 #[test]
+fn a_series_that_begins_anew_has_a_new_start() {
+    let (mut metrics, begun) = (PluginMetrics::default(), Instant::now());
+    let mut apply = |name: &str, change, version, max_series, seconds| {
+        let now = begun + Duration::from_secs(seconds);
+        metrics.apply(update(name, &[], change), version, max_series, now).unwrap();
+        let mut starts = Vec::new();
+        metrics.each(|series| starts.push((series.name.to_owned(), series.since - begun)));
+        let starts = starts.iter().map(|(name, start)| format!("{name} {}", start.as_secs()));
+        starts.collect::<Vec<_>>().join(", ")
+    };
+    let (add, observe) = (MetricChange::Add(1.0), MetricChange::Observe(1.0));
+    apply("wait", observe.clone(), 1, 9, 1);
+    assert_eq!(apply("wait", observe.clone(), 2, 9, 2), "wait 1", "a swap keeps it");
+    apply("wait", MetricChange::Bounds(vec![3.0]), 2, 9, 3);
+    assert_eq!(apply("wait", observe.clone(), 2, 9, 4), "wait 4", "other bounds");
+    assert_eq!(apply("wait", add.clone(), 3, 9, 5), "wait 5", "another kind");
+    assert_eq!(apply("orders", add.clone(), 4, 1, 6), "orders 6", "`wait` gives way");
+    assert_eq!(apply("wait", add, 5, 1, 7), "wait 7", "and comes back");
+}
+
+#[test]
 fn an_invalid_update_is_dropped_counted_and_explained() {
     let many: Vec<_> = (0..9).map(|number| format!("l{number}")).collect();
     let many: Vec<_> = many.iter().map(|name| (name.as_str(), "")).collect();

@@ -1,4 +1,4 @@
-//! A plugin's counters since the start of the host.
+//! A plugin's counters since the start of the host, or since the plugin was added.
 
 use std::time::Duration;
 

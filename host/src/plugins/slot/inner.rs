@@ -47,6 +47,8 @@ pub(super) struct SlotState<P> {
     pub(super) desired_rejected: Option<RejectedDesired>,
     pub(super) last_call_error: Option<CallFailure>,
     pub(super) counters: Counters,
+    /// Time since when the counters count.
+    since: std::time::Instant,
     pub(super) observed: ObservedTimes,
     pub(super) chores: Vec<Chore<P>>,
 }
@@ -93,6 +95,7 @@ impl<P> SlotState<P> {
             desired_rejected: None,
             last_call_error: None,
             counters: Counters::default(),
+            since: Instant::now().into_std(),
             observed: ObservedTimes::default(),
             chores: Vec::new(),
         }
@@ -138,6 +141,7 @@ impl<P> SlotState<P> {
             },
             last_error: self.refused.clone().or_else(|| self.last_error.clone()),
             counters: self.counters,
+            since: self.since,
             may_roll_back: self.previous.is_some(),
             rolled_back: self.rejected.as_ref().map(|(bad, _)| bad.clone()),
             desired_rejected: self.desired_rejected.clone(),

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -52,8 +52,9 @@ pub(crate) const BOUNDS: [u64; 16] = [
 ];
 
 /// The calls of one method of one plugin, by outcome and by duration.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Meter {
+    since: Instant,
     outcomes: [AtomicU64; OUTCOMES.len()],
     /// The calls by bucket. The last bucket has no upper bound.
     durations: [AtomicU64; BOUNDS.len() + 1],
@@ -68,6 +69,19 @@ pub(crate) struct MeterView {
     /// The calls by bucket, in the order of [`BOUNDS`].
     pub(crate) durations: [u64; BOUNDS.len() + 1],
     pub(crate) total: Duration,
+    /// Time since when the calls are counted.
+    pub(crate) since: Instant,
+}
+
+impl Default for Meter {
+    fn default() -> Meter {
+        Meter {
+            since: Instant::now(),
+            outcomes: Default::default(),
+            durations: Default::default(),
+            total_micros: AtomicU64::default(),
+        }
+    }
 }
 
 impl Meter {
@@ -88,6 +102,7 @@ impl Meter {
             outcomes: std::array::from_fn(|index| load(&self.outcomes[index])),
             durations: std::array::from_fn(|index| load(&self.durations[index])),
             total: Duration::from_micros(load(&self.total_micros)),
+            since: self.since,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The observable state of a slot: its health, its changes and its outstanding work.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,8 @@ pub(crate) struct SlotView<P> {
     pub(crate) state: SlotStatus,
     pub(crate) last_error: Option<String>,
     pub(crate) counters: Counters,
+    /// Time since when the counters count.
+    pub(crate) since: Instant,
     pub(crate) may_roll_back: bool,
     pub(crate) rolled_back: Option<RolledBack>,
     pub(crate) desired_rejected: Option<RejectedDesired>,
