@@ -4,8 +4,8 @@
 //! [`settings`] combines `[host.otlp]` with the standard environment variables. Without an
 //! endpoint, nothing of this module runs. [`Push`] sends all metrics at an interval, and spans and
 //! lines of the log in batches, as binary protobuf. One request of each is in flight at a time, and
-//! none of its waits holds up a call. A receiver that fails is one line of the log, as is its
-//! recovery. The lines of the push itself are not pushed.
+//! none of its waits holds up a call. Each reason for which a receiver fails is one line of the log,
+//! as is its recovery. The lines of the push itself are not pushed.
 //!
 //! The numbers of counters are those since the start of the host (cumulative temporality), so a
 //! lost request loses no counts. Spans and lines of a request that was given up are lost.
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use prost::Message;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -38,7 +38,7 @@ mod points;
 mod settings;
 mod spans;
 
-/// Time limit of the last export, after the host was asked to stop.
+/// Time limit of the last exports of all signals together, after the host was asked to stop.
 const LAST_EXPORT: Duration = Duration::from_secs(2);
 
 /// Time between two lines of the log about dropped entries.
@@ -97,7 +97,16 @@ impl Push {
             let lines = Entries { batches: lines, message };
             lines.push(Exporter::new(receiver, OtlpSignal::Logs), &stopping).await;
         };
-        logs::unlogged(async { tokio::join!(of_metrics, of_spans, of_lines) }).await;
+        let pushing = logs::unlogged(async { tokio::join!(of_metrics, of_spans, of_lines) });
+        until_stopped(Box::pin(pushing), &stopping).await;
+    }
+}
+
+/// Waits for the end of the push, but after `stopping` only for [`LAST_EXPORT`].
+async fn until_stopped<T>(pushing: impl Future<Output = T>, stopping: &CancellationToken) {
+    tokio::select! {
+        _ = pushing => {}
+        () = async { stopping.cancelled().await; sleep(LAST_EXPORT).await } => {}
     }
 }
 
@@ -112,14 +121,12 @@ async fn push_metrics(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let sending = async |exporter: &mut Exporter| {
-            exporter.send(&points::request(metrics, resource, SystemTime::now())).await;
+            let message = points::request(metrics, resource, SystemTime::now());
+            exporter.send(&message, message.metrics()).await;
         };
         tokio::select! {
             () = async { ticks.tick().await; sending(&mut exporter).await } => {}
-            () = stopping.cancelled() => {
-                timeout(LAST_EXPORT, sending(&mut exporter)).await.ok();
-                return;
-            }
+            () = stopping.cancelled() => return sending(&mut exporter).await,
         }
     }
 }
@@ -144,11 +151,8 @@ impl<T, M> Entries<T, M> {
                 exporter.report_dropped(count);
             }
             if !batch.is_empty() {
-                let message = (self.message)(batch);
-                tokio::select! {
-                    () = exporter.send(&message) => {}
-                    () = async { stopping.cancelled().await; sleep(LAST_EXPORT).await } => return,
-                }
+                let entries = batch.len();
+                exporter.send(&(self.message)(batch), entries).await;
             } else if is_last {
                 return;
             }
@@ -191,5 +195,24 @@ mod tests {
         assert_eq!(due(9, 61), Some(9));
         assert_eq!(due(9, 500), None, "no more are dropped");
         assert_eq!(due(10, 501), Some(10));
+    }
+
+    /// Each of several batches waits for a receiver that does not answer.
+    #[tokio::test(start_paused = true)]
+    async fn the_last_exports_of_all_signals_take_two_seconds_together() {
+        let stopping = CancellationToken::new();
+        let pushing = async {
+            for _batch in 0..10 {
+                stopping.cancelled().await;
+                sleep(LAST_EXPORT - Duration::from_millis(100)).await;
+            }
+        };
+        let start = Instant::now();
+        stopping.cancel();
+        until_stopped(async { tokio::join!(pushing, std::future::pending::<()>()) }, &stopping)
+            .await;
+        assert_eq!(start.elapsed(), LAST_EXPORT);
+        until_stopped(async {}, &stopping).await;
+        assert_eq!(start.elapsed(), LAST_EXPORT, "no wait without a request");
     }
 }

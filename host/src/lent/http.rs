@@ -19,6 +19,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use http::uri::{Parts, PathAndQuery, Scheme, Uri};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
@@ -28,8 +29,9 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
@@ -124,9 +126,10 @@ impl Http {
         Ok(live.config())
     }
 
-    /// Sends a request and returns the response.
-    async fn exchange(&self, request: HttpRequest<'_>) -> Result<Response<Bytes>, HttpError> {
-        let HttpRequest { request, response_bytes, may_be_private, ca_file } = request;
+    /// Sends a request and returns the response once its head has arrived. Ignores the maximum
+    /// size of the body.
+    pub(crate) async fn open(&self, request: HttpRequest<'_>) -> Result<OpenResponse, HttpError> {
+        let HttpRequest { request, response_bytes: _, may_be_private, ca_file } = request;
         let uri = request.uri().clone();
         let host = uri.host().unwrap_or_default();
         let failed = |error: &(dyn Error + 'static)| {
@@ -134,10 +137,11 @@ impl Http {
         };
         let other =
             |error: &(dyn Error + 'static)| HttpError::Other(format!("`{host}`: {}", chain(error)));
-        let _permit = self.requests.acquire().await.map_err(|error| other(&error))?;
+        let permit = Arc::clone(&self.requests).acquire_owned().await;
+        let permit = permit.map_err(|error| other(&error))?;
         let socket = self.connect(&uri, may_be_private).await?;
         if uri.scheme() == Some(&Scheme::HTTP) {
-            return send_on(socket, request, response_bytes).await;
+            return send_on(socket, request, permit).await;
         }
         let (http, ca_file) = (self.clone(), ca_file.map(Path::to_owned));
         let tls = spawn_blocking(move || http.tls(ca_file)).await.map_err(|error| other(&error))?;
@@ -150,7 +154,7 @@ impl Http {
             }
             None => failed(&error),
         })?;
-        send_on(socket, request, response_bytes).await
+        send_on(socket, request, permit).await
     }
 
     /// Connects to the first address of the host that is allowed and accepts the connection.
@@ -193,7 +197,8 @@ impl HttpClient for Http {
         &'a self,
         request: HttpRequest<'a>,
     ) -> BoxFuture<'a, Result<Response<Bytes>, HttpError>> {
-        self.exchange(request).boxed()
+        let max_bytes = request.response_bytes;
+        async move { self.open(request).await?.whole(max_bytes).await }.boxed()
     }
 }
 
@@ -205,32 +210,75 @@ fn denied(host: &str, address: SocketAddr) -> HttpError {
     ))
 }
 
-/// Sends one request on a connection, returns the response, and closes the connection.
+/// A response whose body is still arriving. Dropping it closes the connection.
+pub(crate) struct OpenResponse {
+    host: String,
+    response: Response<Incoming>,
+    _connection: AbortOnDropHandle<hyper::Result<()>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl OpenResponse {
+    /// Returns the response with its whole body.
+    async fn whole(self, max_bytes: usize) -> Result<Response<Bytes>, HttpError> {
+        let OpenResponse { host, response, _connection, _permit } = self;
+        let (parts, body) = response.into_parts();
+        let collected = Limited::new(body, max_bytes).collect().await;
+        let body = collected.map_err(|error| match error.is::<LengthLimitError>() {
+            true => HttpError::TooLarge(format!(
+                "`{host}`: the response has more than {max_bytes} bytes"
+            )),
+            false => HttpError::Failed(format!("`{host}`: {}", chain(&*error))),
+        })?;
+        Ok(Response::from_parts(parts, body.to_bytes()))
+    }
+
+    /// Returns the response with the beginning of its body, until `max_bytes`, until `deadline` or
+    /// until the connection fails. Also returns `true` if that is the whole body.
+    pub(crate) async fn beginning(
+        self,
+        max_bytes: usize,
+        deadline: Instant,
+    ) -> (Response<Bytes>, bool) {
+        let OpenResponse { response, _connection, _permit, .. } = self;
+        let (parts, mut body) = response.into_parts();
+        let mut bytes = Vec::new();
+        let is_whole = loop {
+            let Ok(frame) = timeout_at(deadline, body.frame()).await else { break false };
+            match frame {
+                None => break true,
+                Some(Err(_)) => break false,
+                Some(Ok(frame)) => {
+                    let data = frame.into_data().unwrap_or_default();
+                    let room = max_bytes - bytes.len();
+                    bytes.extend_from_slice(&data[..data.len().min(room)]);
+                    if data.len() > room {
+                        break false;
+                    }
+                }
+            }
+        };
+        (Response::from_parts(parts, bytes.into()), is_whole)
+    }
+}
+
+/// Sends one request on a connection, and returns the response once its head has arrived.
 async fn send_on(
     socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     request: Request<Bytes>,
-    max_bytes: usize,
-) -> Result<Response<Bytes>, HttpError> {
+    permit: OwnedSemaphorePermit,
+) -> Result<OpenResponse, HttpError> {
     let host = request.uri().host().unwrap_or_default().to_owned();
     let failed =
         |error: &(dyn Error + 'static)| HttpError::Failed(format!("`{host}`: {}", chain(error)));
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(socket)).await.map_err(|error| failed(&error))?;
     // The sender returns the error if the connection fails.
-    let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
+    let connection = AbortOnDropHandle::new(tokio::spawn(connection));
     let mut request = request.map(Full::new);
     *request.uri_mut() = origin_form(request.uri());
     let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
-    let (parts, body) = response.into_parts();
-    let body = Limited::new(body, max_bytes).collect().await.map_err(|error| match error
-        .is::<LengthLimitError>(
-    ) {
-        true => {
-            HttpError::TooLarge(format!("`{host}`: the response has more than {max_bytes} bytes"))
-        }
-        false => failed(&*error),
-    })?;
-    Ok(Response::from_parts(parts, body.to_bytes()))
+    Ok(OpenResponse { host, response, _connection: connection, _permit: permit })
 }
 
 /// Returns the origin form of a URI, its path and query, for the request line.

@@ -9,9 +9,9 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
-use plugin::{HttpClient as _, HttpRequest};
+use plugin::HttpRequest;
 use prost::Message;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
 use super::messages::{ExportResponse, PartialSuccess};
@@ -20,7 +20,8 @@ use crate::backoff::Backoff;
 use crate::config::{Compression, OtlpSignal};
 use crate::lent::http::Http;
 
-/// Maximum size of a response, which contains at most a message for people.
+/// Maximum size of a response that is read. It contains at most a message for people, so the rest
+/// of a longer one is ignored.
 const RESPONSE_BYTES: usize = 64 * 1024;
 
 /// Maximum length of a message of the receiver in the log, in characters.
@@ -33,15 +34,17 @@ const ATTEMPTS: u32 = 4;
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
+/// Media type of requests and responses.
+const PROTOBUF: &str = "application/x-protobuf";
+
 /// Sender of one signal, which sends one request at a time.
 pub(super) struct Exporter {
     settings: ExporterSettings,
     signal: OtlpSignal,
     http: Http,
-    /// The number of requests that were given up since the last one that succeeded.
-    failed: u64,
-    /// `true` if the receiver has refused a part of the last request that succeeded.
-    is_partial: bool,
+    outage: Outage,
+    /// `true` if the receiver had a message about the last request that succeeded.
+    had_message: bool,
 }
 
 /// Result of an attempt.
@@ -50,17 +53,19 @@ enum SendOutcome {
     Accepted(PartialSuccess),
     /// Attempt that a later one can succeed, with the wait that the receiver asks for.
     Retry(String, Option<Duration>),
+    /// Request that the receiver will never accept, whose entries are lost.
     Refused(String),
 }
 
 impl Exporter {
     pub(super) fn new(settings: ExporterSettings, signal: OtlpSignal) -> Exporter {
-        Exporter { settings, signal, http: Http::default(), failed: 0, is_partial: false }
+        let (http, outage) = (Http::default(), Outage::default());
+        Exporter { settings, signal, http, outage, had_message: false }
     }
 
-    /// Sends a message, with further attempts if the receiver is not available. Logs the first
-    /// of several failures, and the recovery.
-    pub(super) async fn send(&mut self, message: &impl Message) {
+    /// Sends a message with this number of entries, with further attempts if the receiver is not
+    /// available. Logs each new reason of several failures, and the recovery.
+    pub(super) async fn send(&mut self, message: &impl Message, entries: usize) {
         let body = self.body(message);
         let mut backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY);
         for attempt in 1.. {
@@ -73,30 +78,45 @@ impl Exporter {
                 }
             };
             // Also during the retries, which can take longer than an interval.
-            if self.failed == 0 && attempt == 1 {
+            if self.outage.is_new(&reason, Instant::now()) {
                 let (data, url) = (self.signal.name(), self.settings.endpoint.uri());
-                warn!(data, endpoint = %url, "OTLP push failed, tried again: {reason}");
+                match wait {
+                    Some(_) => {
+                        warn!(data, endpoint = %url, "OTLP push failed, tried again: {reason}");
+                    }
+                    None => {
+                        warn!(data, endpoint = %url, entries, "OTLP data lost, not tried again: {reason}");
+                    }
+                }
             }
             match wait {
                 Some(wait) if attempt < ATTEMPTS => sleep(wait).await,
                 _ => break,
             }
         }
-        self.failed += 1;
+        self.outage.failed += 1;
+        self.outage.lost += entries as u64;
     }
 
-    /// Logs the recovery, and the first of several requests of which a part was refused.
+    /// Logs the recovery, and the first of several messages of the receiver, such as those about
+    /// requests of which a part was refused.
     fn succeeded(&mut self, partial: &PartialSuccess) {
         let (data, url) = (self.signal.name(), self.settings.endpoint.uri());
-        let failed = std::mem::take(&mut self.failed);
+        let Outage { failed, lost, .. } = std::mem::take(&mut self.outage);
         if failed > 0 {
-            info!(data, endpoint = %url, failed, "OTLP push works again");
+            info!(data, endpoint = %url, failed, lost, "OTLP push works again");
         }
         let rejected = partial.rejected;
-        let was_partial = std::mem::replace(&mut self.is_partial, rejected > 0);
-        if rejected > 0 && !was_partial {
-            let message = shortened(&partial.error_message);
-            warn!(data, endpoint = %url, rejected, "OTLP receiver refused a part of the data: {message}");
+        let has_message = rejected > 0 || !partial.error_message.is_empty();
+        if std::mem::replace(&mut self.had_message, has_message) || !has_message {
+            return;
+        }
+        let message = shortened(&partial.error_message);
+        match rejected > 0 {
+            true => {
+                warn!(data, endpoint = %url, rejected, "OTLP receiver refused a part of the data: {message}");
+            }
+            false => warn!(data, endpoint = %url, "OTLP receiver accepted the data: {message}"),
         }
     }
 
@@ -126,11 +146,16 @@ impl Exporter {
             ca_file: self.settings.ca_file.as_deref(),
         };
         let limit = self.settings.timeout;
-        match timeout(limit, self.http.send(request)).await {
-            Err(_) => SendOutcome::Retry(format!("no response within {limit:?}"), None),
-            Ok(Err(error)) => SendOutcome::Retry(error.to_string(), None),
-            Ok(Ok(response)) => judge(&response),
-        }
+        let deadline = Instant::now() + limit;
+        let opened = match timeout_at(deadline, self.http.open(request)).await {
+            Err(_) => return SendOutcome::Retry(format!("no response within {limit:?}"), None),
+            Ok(Err(error)) => return SendOutcome::Retry(error.to_string(), None),
+            Ok(Ok(opened)) => opened,
+        };
+        // The receiver has decided, so a body that is long or does not arrive changes nothing. A
+        // further attempt would push the same entries twice.
+        let (response, is_whole) = opened.beginning(RESPONSE_BYTES, deadline).await;
+        judge(&response, is_whole)
     }
 
     fn request(&self, body: Bytes) -> Request<Bytes> {
@@ -141,7 +166,7 @@ impl Exporter {
         if let Ok(host) = HeaderValue::from_str(authority) {
             headers.insert(HOST, host);
         }
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
         if self.settings.compression == Compression::Gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
@@ -152,12 +177,47 @@ impl Exporter {
     }
 }
 
-/// Judges a response (OTLP 1.5, "OTLP/HTTP Response").
-fn judge(response: &Response<Bytes>) -> SendOutcome {
+/// Failures since the last request that succeeded.
+#[derive(Default)]
+struct Outage {
+    /// The number of requests that were given up.
+    failed: u64,
+    /// The number of their entries.
+    lost: u64,
+    /// The reasons in the log, and the time of the last of these lines.
+    reported: Vec<String>,
+    last: Option<Instant>,
+}
+
+/// Maximum number of reasons of an outage in the log, and the time between two of these lines.
+const MAX_REASONS: usize = 8;
+const REASON_INTERVAL: Duration = Duration::from_secs(60);
+
+impl Outage {
+    /// Returns `true` for a reason that is to be logged.
+    fn is_new(&mut self, reason: &str, now: Instant) -> bool {
+        let is_early = self.last.is_some_and(|last| now - last < REASON_INTERVAL);
+        let is_known = self.reported.iter().any(|it| it == reason);
+        if is_early || is_known || self.reported.len() >= MAX_REASONS {
+            return false;
+        }
+        self.reported.push(reason.to_owned());
+        self.last = Some(now);
+        true
+    }
+}
+
+/// Judges a response (OTLP 1.5, "OTLP/HTTP Response"). `is_whole` is `false` if its body was cut.
+fn judge(response: &Response<Bytes>, is_whole: bool) -> SendOutcome {
     let status = response.status();
     if status.is_success() {
-        let decoded = ExportResponse::decode(response.body().clone()).unwrap_or_default();
-        return SendOutcome::Accepted(decoded.partial_success.unwrap_or_default());
+        return match accepted(response, is_whole) {
+            Ok(partial) => SendOutcome::Accepted(partial),
+            // Another server than a receiver, such as the sign-in of a network.
+            Err(found) => SendOutcome::Refused(format!(
+                "the receiver answered {status} with {found}, which is no response of OTLP"
+            )),
+        };
     }
     let reason = format!("the receiver answered {status}");
     match status {
@@ -169,6 +229,26 @@ fn judge(response: &Response<Bytes>) -> SendOutcome {
         }
         _ => SendOutcome::Refused(reason),
     }
+}
+
+/// Decodes the body of a response that reports success. Returns a description of a body that is
+/// not one of OTLP.
+fn accepted(response: &Response<Bytes>, is_whole: bool) -> Result<PartialSuccess, String> {
+    let body = response.body();
+    let media_type = response.headers().get(CONTENT_TYPE).map(|it| it.to_str().unwrap_or_default());
+    let essence = media_type.and_then(|it| it.split(';').next()).map(str::trim);
+    let is_protobuf = essence.is_none_or(|it| it.eq_ignore_ascii_case(PROTOBUF));
+    if body.is_empty() {
+        return Ok(PartialSuccess::default());
+    }
+    if !is_protobuf {
+        return Err(format!("`{}`", shortened(essence.unwrap_or_default())));
+    }
+    if !is_whole {
+        return Ok(PartialSuccess::default());
+    }
+    let decoded = ExportResponse::decode(body.clone()).map_err(|_| "another body".to_owned())?;
+    Ok(decoded.partial_success.unwrap_or_default())
 }
 
 /// Returns the wait that a receiver asks for, in seconds or until a date (RFC 9110, "Retry-After").
@@ -190,109 +270,4 @@ fn shortened(message: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use parking_lot::Mutex;
-    use program::EventFields;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
-    use tracing::{Event, Subscriber};
-    use tracing_subscriber::Layer;
-    use tracing_subscriber::layer::{Context, SubscriberExt as _};
-
-    use super::super::messages::Resource;
-    use super::super::settings::Headers;
-    use super::*;
-    use crate::config::OtlpEndpoint;
-
-    /// Layer that keeps the lines of the log.
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<String>>>);
-
-    impl<S: Subscriber> Layer<S> for Kept {
-        fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
-            let EventFields { message, fields } = EventFields::of(event);
-            let failed = fields.iter().find(|(name, _)| *name == "failed");
-            let failed = failed.map(|(_, count)| format!(" failed={count}")).unwrap_or_default();
-            self.0.lock().push(message + &failed);
-        }
-    }
-
-    fn exporter(port: u16) -> Exporter {
-        let settings = ExporterSettings {
-            endpoint: OtlpEndpoint::parse(&format!("http://127.0.0.1:{port}/v1/logs")).unwrap(),
-            headers: Headers::default(),
-            ca_file: None,
-            timeout: Duration::from_secs(10),
-            compression: Compression::None,
-        };
-        Exporter::new(settings, OtlpSignal::Logs)
-    }
-
-    #[tokio::test]
-    async fn a_receiver_that_refuses_connections_is_reported_once_and_its_recovery_once() {
-        let kept = Kept::default();
-        let subscriber = tracing_subscriber::registry().with(kept.clone());
-        let _default = tracing::subscriber::set_default(subscriber);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
-        let mut exporter = exporter(address.port());
-        // Time passes only while the exporter waits for a further attempt.
-        tokio::time::pause();
-        for _ in 0..3 {
-            exporter.send(&Resource::default()).await;
-        }
-        tokio::time::resume();
-        let listener = TcpListener::bind(address).await.unwrap();
-        let serving = tokio::spawn(async move {
-            let (mut client, _) = listener.accept().await.unwrap();
-            assert!(client.read(&mut [0; 1024]).await.unwrap() > 0);
-            client.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
-        });
-        exporter.send(&Resource::default()).await;
-        serving.await.unwrap();
-        let lines = kept.0.lock().clone();
-        assert_eq!(lines.len(), 2, "{lines:?}");
-        assert!(lines[0].starts_with("OTLP push failed, tried again: "), "{lines:?}");
-        assert_eq!(lines[1], "OTLP push works again failed=3");
-    }
-
-    #[test]
-    fn only_failures_that_may_pass_are_tried_again() {
-        let judged = |status: u16, retry_after: Option<&str>| {
-            let mut response = Response::builder().status(status);
-            if let Some(text) = retry_after {
-                response = response.header(RETRY_AFTER, text);
-            }
-            match judge(&response.body(Bytes::new()).unwrap()) {
-                SendOutcome::Accepted(_) => ("accepted", None),
-                SendOutcome::Retry(_, wait) => ("retry", wait),
-                SendOutcome::Refused(_) => ("refused", None),
-            }
-        };
-        assert_eq!(judged(200, None), ("accepted", None));
-        assert_eq!(judged(429, Some("7")), ("retry", Some(Duration::from_secs(7))));
-        assert_eq!(judged(503, Some("soon")), ("retry", None));
-        for status in [400, 401, 404, 500] {
-            assert_eq!(judged(status, Some("7")), ("refused", None), "{status}");
-        }
-    }
-
-    #[test]
-    fn the_wait_for_a_receiver_is_in_seconds_or_until_a_date() {
-        let now: Timestamp = "2026-11-30T19:00:00Z".parse().unwrap();
-        let waits = |text: &'static str| {
-            let headers = [(RETRY_AFTER, HeaderValue::from_static(text))];
-            wait(&headers.into_iter().collect(), now)
-        };
-        let seconds = |seconds| Some(Duration::from_secs(seconds));
-        assert_eq!(waits(" 7"), seconds(7));
-        assert_eq!(waits("Mon, 30 Nov 2026 19:00:25 GMT"), seconds(25));
-        assert_eq!(waits("Mon, 30 Nov 2026 18:59:59 GMT"), seconds(0), "in the past");
-        for text in ["", "soon", "-1", "2026-11-30T19:00:25Z"] {
-            assert_eq!(waits(text), None, "{text}");
-        }
-    }
-}
+mod tests;

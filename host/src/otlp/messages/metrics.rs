@@ -13,6 +13,14 @@ pub(in crate::otlp) struct ExportMetricsRequest {
     pub(in crate::otlp) resource_metrics: Vec<ResourceMetrics>,
 }
 
+impl ExportMetricsRequest {
+    /// Returns the number of metrics.
+    pub(in crate::otlp) fn metrics(&self) -> usize {
+        let scopes = self.resource_metrics.iter().flat_map(|it| &it.scope_metrics);
+        scopes.map(|it| it.metrics.len()).sum()
+    }
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub(in crate::otlp) struct ResourceMetrics {
     #[prost(message, optional, tag = "1")]
