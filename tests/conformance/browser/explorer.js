@@ -64,6 +64,7 @@ async function main() {
     await showsTraffic(page);
     await setsFaults(page);
     await managesTheFleet(page);
+    await fitsNarrowWindows(page);
     await measuresChanges(page);
     await signsOut(page);
     assert.deepEqual(problems, []);
@@ -292,6 +293,27 @@ async function managesTheFleet(page) {
   await shot(page, "jobs");
   const moved = await rest("GET", `/twins/${encodeURIComponent(DEVICE)}`);
   assert.equal(moved.tags.floor, 8);
+}
+
+// Only tables scroll sideways, within their own boxes.
+async function fitsNarrowWindows(page) {
+  const window = page.viewportSize();
+  await page.setViewportSize({ width: 375, height: 700 });
+  const views = ["devices", "configurations", "jobs", "faults", "enrollments"];
+  const tabs = ["twin", "methods", "telemetry", "traffic"].map((tab) => `device/${DEVICE}/${tab}`);
+  for (const view of [...views, ...tabs]) {
+    await page.goto(`${HUB}/#/${view}`);
+    const name = new RegExp(view.split("/").at(-1), "i");
+    const shown = tabs.includes(view) ? page.getByRole("tab", { name, selected: true }) : page.getByRole("heading", { name, level: 2 });
+    await shown.waitFor();
+    const [inner, outer] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
+    assert.ok(inner <= outer, `${view} is ${inner} pixels wide in a window of ${outer}`);
+  }
+  await page.goto(`${HUB}/#/device/${DEVICE}/twin`);
+  const value = page.getByRole("row", { name: "rebootTime" }).getByRole("cell").first();
+  const { width } = await value.boundingBox();
+  assert.ok(width > 110, `a value of a twin has ${width} pixels`);
+  await page.setViewportSize(window);
 }
 
 // A change carries the time at which the hub had it: the request has been answered by then.
