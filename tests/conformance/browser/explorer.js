@@ -159,12 +159,20 @@ async function rebootsByKeyboard(page) {
   await shot(page, "twin");
 }
 
+/** Waits until the page says that an action has succeeded, and nothing about a failure. */
+async function says(page, text) {
+  await page.getByRole("status").getByText(text, { exact: true }).waitFor();
+  assert.equal((await page.getByRole("alert").allTextContents()).join(""), "", "a failure is shown beside a success");
+}
+
 async function refusesConflicts(page) {
   const editor = page.getByLabel("Desired properties as JSON");
   const save = page.getByRole("button", { name: "Save", exact: true });
   await editor.fill(`{"interval": 5, "old": {"a": 1}}`);
   await save.click();
   await page.getByRole("row", { name: "old.a" }).waitFor();
+  const { properties } = await rest("GET", `/twins/${DEVICE}`);
+  await says(page, `Saved as version ${properties.desired.$version}.`);
   await editor.fill(`{"interval": 6}`);
   await desire(DEVICE, { other: 1 });
   await page.getByText("The desired properties have changed since you began to edit.").waitFor();
@@ -181,8 +189,15 @@ async function refusesConflicts(page) {
   assert.deepEqual(desired, { interval: 6 });
   await editor.fill("[");
   await save.click();
-  await page.getByRole("alert").getByText("are not JSON").waitFor();
+  const failure = page.getByRole("alert").getByText("are not JSON");
+  await failure.waitFor();
+  const { y, height } = await failure.boundingBox();
+  for (const name of ["Save", "Discard my changes", "Save the tags"]) {
+    const button = await page.getByRole("button", { name, exact: true }).boundingBox();
+    assert.ok(button.y + button.height <= y || y + height <= button.y, `the failure covers the button ${name}`);
+  }
   await page.getByRole("button", { name: "Discard my changes" }).click();
+  await failure.waitFor({ state: "hidden" });
 }
 
 async function showsHostileText(page) {
@@ -199,6 +214,10 @@ async function showsHostileText(page) {
   await page.getByLabel("Answer").getByText("404").waitFor();
   await page.getByRole("cell", { name: "onerror" }).waitFor();
   assert.deepEqual(await page.evaluate(() => [window.hacked, {}.hacked, document.images.length]), [undefined, undefined, 0]);
+  await page.getByLabel("Payload as JSON").fill("{");
+  await page.getByRole("button", { name: "Invoke" }).click();
+  await page.getByRole("alert").getByText("is not JSON").waitFor();
+  assert.equal(await page.getByLabel("Answer").textContent(), "", "an earlier answer is shown beside the failure");
 }
 
 async function showsTraffic(page) {
@@ -219,9 +238,11 @@ async function setsFaults(page) {
   await page.getByLabel("Device").fill(DEVICE);
   await page.getByLabel("Milliseconds", { exact: true }).fill("100");
   await page.getByRole("button", { name: "Set the fault" }).click();
+  await says(page, "Set delay at method.");
   await page.getByRole("row", { name: "delay" }).filter({ hasText: DEVICE }).waitFor();
   await page.getByRole("button", { name: "Remove all faults" }).click();
   await page.getByRole("row", { name: "delay" }).waitFor({ state: "detached" });
+  await says(page, "Removed all faults.");
   await page.getByRole("link", { name: "Enrollments" }).click();
   await page.getByRole("row", { name: "none" }).first().waitFor();
 }
@@ -253,6 +274,7 @@ async function managesTheFleet(page) {
   await tags.fill('{"floor": 7}');
   await save.click();
   await hasFloor(7);
+  await says(page, "The tags are saved.");
   assert.equal(await page.getByText("since you began to edit").count(), 0, "tags conflict with desired properties");
   await rest("PATCH", `/twins/${encodeURIComponent(DEVICE)}`, { tags: { floor: 5 } });
   await hasFloor(5);
@@ -272,6 +294,7 @@ async function managesTheFleet(page) {
   await page.getByLabel("Target condition").fill("tags.floor = 7");
   await page.getByLabel("Content as JSON").fill('{"properties.desired.byPage": true}');
   await page.getByRole("button", { name: "Create", exact: true }).click();
+  await says(page, "Created by-page.");
   await page.getByRole("row", { name: "by-page" }).filter({ hasText: "1 of 1" }).waitFor();
   const remove = page.getByRole("button", { name: "Delete by-page" });
   const { x, width } = await remove.boundingBox();
@@ -281,6 +304,7 @@ async function managesTheFleet(page) {
   assert.equal(twin.properties.desired.byPage, true);
   await remove.click();
   await page.getByRole("row", { name: "by-page" }).waitFor({ state: "detached" });
+  await says(page, "Deleted by-page.");
 
   await page.getByRole("link", { name: "Jobs" }).click();
   await page.getByLabel("Id", { exact: true }).fill("job-by-page");
@@ -289,6 +313,7 @@ async function managesTheFleet(page) {
   await page.getByLabel("Query condition").fill("tags.floor = 7");
   await page.getByLabel("Payload, or tags and properties, as JSON").fill('{"tags": {"floor": 8}}');
   await page.getByRole("button", { name: "Start", exact: true }).click();
+  await says(page, "Started job-by-page.");
   await page.getByRole("row", { name: "job-by-page" }).filter({ hasText: "1 of 1 succeeded" }).waitFor();
   await shot(page, "jobs");
   const moved = await rest("GET", `/twins/${encodeURIComponent(DEVICE)}`);

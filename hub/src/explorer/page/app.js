@@ -4,7 +4,7 @@ import { json, onSignedOut, send } from "./api.js";
 import { configurations } from "./configurations.js";
 import { devices } from "./devices.js";
 import { device } from "./device.js";
-import { attempt, element, field, notice } from "./elements.js";
+import { attempt, element, field, form, notice } from "./elements.js";
 import { enrollments } from "./enrollments.js";
 import { faults } from "./faults.js";
 import { jobs } from "./jobs.js";
@@ -54,21 +54,20 @@ function showSignIn(reason) {
   notice(reason ?? "");
   document.title = "Sign in · behaviour-hub";
   const key = element("input", { type: "password", autocomplete: "off", required: true });
-  const signIn = attempt(async () => {
+  const signIn = async () => {
     const body = JSON.stringify({ key: key.value });
     key.value = "";
     await send("session", { method: "POST", body });
     start();
-  });
-  const form = element(
-    "form",
-    { class: "card", onsubmit: signIn },
-    element("h2", {}, "Sign in"),
+  };
+  const { whole } = form(
+    "Sign in",
+    signIn,
     element("p", {}, "Open the link that the hub has printed. It works once. Or enter the key of the policy iothubowner."),
     field("Key or connection string", key),
     element("button", { class: "primary" }, "Sign in"),
   );
-  main.replaceChildren(form);
+  main.replaceChildren(whole);
   key.focus();
 }
 

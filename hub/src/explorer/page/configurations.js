@@ -1,7 +1,7 @@
 // Automatic configurations of devices: list, create and delete them.
 
 import { json, send } from "./api.js";
-import { attempt, clock, element, field, table } from "./elements.js";
+import { attempt, clock, element, field, form, table } from "./elements.js";
 import { repeat } from "./repeat.js";
 
 const COLUMNS = ["Id", "Priority", "Target condition", "Devices", "Changed", "Content", ""];
@@ -14,10 +14,9 @@ export function configurations(main) {
   const priority = element("input", { type: "number", min: "0", value: "10", required: true });
   const content = element("textarea", { rows: "8", spellcheck: "false", autocomplete: "off" });
   content.value = '{\n  "properties.desired.interval": 5\n}';
-  const form = element(
-    "form",
-    { class: "card", onsubmit: attempt(create) },
-    element("h3", {}, "Create a configuration"),
+  const creation = form(
+    "Create a configuration",
+    create,
     field("Id", id, "Lower-case letters, digits and -+%_*!'"),
     field("Target condition", condition, "Such as tags.floor = 1, or * for all devices"),
     field("Priority", priority, "The highest one wins"),
@@ -25,7 +24,7 @@ export function configurations(main) {
     element("button", { class: "primary" }, "Create"),
   );
   const { whole, list } = table("Configurations", COLUMNS);
-  main.append(element("h2", {}, "Configurations"), element("div", { class: "scroll" }, whole), form);
+  main.append(element("h2", {}, "Configurations"), element("div", { class: "scroll" }, whole), creation.whole);
 
   async function create() {
     let deviceContent;
@@ -40,6 +39,7 @@ export function configurations(main) {
     await send(path(id.value), { method: "PUT", headers: { "content-type": "application/json" }, body: JSON.stringify(configuration) });
     id.value = "";
     await load();
+    return `Created ${configuration.id}.`;
   }
 
   async function load() {
@@ -52,6 +52,7 @@ export function configurations(main) {
     const remove = attempt(async () => {
       await send(path(found.id), { method: "DELETE", headers: { "if-match": "*" } });
       await load();
+      return `Deleted ${found.id}.`;
     });
     const { targetedCount, appliedCount } = found.systemMetrics?.results ?? {};
     const kind = found.content?.deviceContent ?? found.content?.moduleContent ?? found.content;

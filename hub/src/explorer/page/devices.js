@@ -1,7 +1,7 @@
 // The list of devices.
 
 import { json } from "./api.js";
-import { attempt, clock, element, field, notice, table } from "./elements.js";
+import { clock, element, field, notice, table } from "./elements.js";
 import { subscribe } from "./stream.js";
 
 const ROWS = 100;
@@ -49,12 +49,19 @@ export function devices(main) {
     load();
   }
 
-  const load = attempt(async () => {
+  async function load() {
     const own = ++latest;
+    let page;
     const query = new URLSearchParams({ search: search.value, connected: connected.checked, rows: ROWS });
     const after = pages.at(-1);
     if (after) query.set("after", after);
-    const page = await json(`devices?${query}`);
+    try {
+      page = await json(`devices?${query}`);
+      notice();
+    } catch (error) {
+      if (own === latest) notice(error.message);
+      return;
+    }
     // A later request has overtaken this one.
     if (own !== latest) return;
     following = page.next;
@@ -64,7 +71,7 @@ export function devices(main) {
     body.replaceChildren(...page.devices.map(row));
     previous.disabled = pages.length === 1;
     next.disabled = !page.next;
-  });
+  }
 
   function row(device) {
     const id = device.deviceId;

@@ -47,22 +47,58 @@ export function field(label, control, hint) {
   return element("div", { class: "field" }, element("label", { for: id }, label), control, text);
 }
 
-/** Shows a message about a failure, or removes it. Screen readers announce it. */
-export function notice(text = "") {
-  document.getElementById("notice").textContent = text;
+/** Returns a place for the outcome of an action, which screen readers announce, and its function. */
+function outcome() {
+  const good = element("p", { class: "good", role: "status" });
+  const bad = element("p", { class: "bad", role: "alert" });
+  const place = element("div", { class: "outcome" }, good, bad);
+  const set = (shown, text) => {
+    // An unchanged text is not announced again.
+    if (shown.textContent !== text) shown.textContent = text;
+  };
+  const say = (success = "", failure = "") => {
+    set(good, success);
+    set(bad, failure);
+    if (failure) place.scrollIntoView({ block: "nearest" });
+  };
+  return { place, say };
 }
 
-/** Runs an action of the user, and shows its failure. */
-export function attempt(action) {
+const page = outcome();
+document.getElementById("outcome").append(page.place);
+
+/** Shows a message about a failure at the top of the page, or removes all messages there. */
+export function notice(text = "") {
+  page.say("", text);
+}
+
+/**
+ * Runs an action of the user, and shows the text that it returns, or its failure: by `say`, or
+ * at the top of the page. A second press during the action does nothing. Its button is not
+ * disabled, since it would lose the keyboard's focus.
+ */
+export function attempt(action, say = page.say) {
+  let running = false;
   return async (event) => {
     event?.preventDefault?.();
-    notice();
+    if (running) return;
+    running = true;
+    say();
     try {
-      await action(event);
+      say(await action(event));
     } catch (error) {
-      notice(error.message);
+      say("", error.message);
+    } finally {
+      running = false;
     }
   };
+}
+
+/** Returns a form with a title, which shows the outcome of its action below its controls. */
+export function form(title, action, ...children) {
+  const { place, say } = outcome();
+  const options = { class: "card", onsubmit: attempt(action, say), oninput: () => say() };
+  return { whole: element("form", options, element("h3", {}, title), ...children, place), say };
 }
 
 /** Returns JSON text with indentation, or other text as it is. */

@@ -1,7 +1,7 @@
 // Faults of the hub: set, watch and remove them.
 
 import { json, send } from "./api.js";
-import { attempt, element, field, table } from "./elements.js";
+import { attempt, element, field, form, table } from "./elements.js";
 import { repeat } from "./repeat.js";
 
 const STEPS = ["connect", "subscribe", "acknowledge", "method", "answer", "twin-get", "twin-report", "desired", "cloud-to-device", "message", "request", "dps-connect", "dps-subscribe", "dps-register", "dps-status"];
@@ -22,10 +22,9 @@ export function faults(main) {
   const ms = number("");
   const lasting = number("60000");
   const code = number("");
-  const form = element(
-    "form",
-    { class: "card grid", onsubmit: attempt(set) },
-    element("h3", {}, "Set a fault"),
+  const setting = form(
+    "Set a fault",
+    set,
     field("Effect", effect),
     field("Step of the protocol", step, "drop, expire-token and restart happen immediately"),
     field("Device", device, "Empty for all devices"),
@@ -41,8 +40,9 @@ export function faults(main) {
   const clear = element("button", { type: "button", onclick: attempt(async () => {
     await send("api/$faults", { method: "DELETE" });
     await load();
+    return "Removed all faults.";
   }) }, "Remove all faults");
-  main.append(element("h2", {}, "Faults"), element("div", { class: "columns" }, form, element("div", {}, happened, element("div", { class: "scroll" }, whole), clear)));
+  main.append(element("h2", {}, "Faults"), element("div", { class: "columns" }, setting.whole, element("div", {}, happened, element("div", { class: "scroll" }, whole), clear)));
 
   async function set() {
     const fault = { effect: effect.value };
@@ -60,6 +60,7 @@ export function faults(main) {
     }
     await send("api/$faults", { method: "POST", body: JSON.stringify(fault) });
     await load();
+    return fault.step ? `Set ${fault.effect} at ${fault.step}.` : `Done: ${fault.effect}.`;
   }
 
   async function load() {

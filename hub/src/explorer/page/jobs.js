@@ -1,7 +1,7 @@
 // Jobs on many devices: list, create and cancel them.
 
 import { json, send } from "./api.js";
-import { attempt, clock, element, field, table } from "./elements.js";
+import { attempt, clock, element, field, form, table } from "./elements.js";
 import { repeat } from "./repeat.js";
 
 const COLUMNS = ["Id", "Type", "Status", "Devices", "Created", "Ended", ""];
@@ -27,10 +27,9 @@ export function jobs(main) {
   };
   type.addEventListener("change", choose);
   choose();
-  const form = element(
-    "form",
-    { class: "card", onsubmit: attempt(create) },
-    element("h3", {}, "Create a job"),
+  const creation = form(
+    "Create a job",
+    create,
     field("Id", id, "Letters, digits and -"),
     field("Work", type),
     field("Query condition", condition, "Such as tags.floor = 1, or * for all devices"),
@@ -39,7 +38,7 @@ export function jobs(main) {
     element("button", { class: "primary" }, "Start"),
   );
   const { whole, list } = table("Jobs", COLUMNS);
-  main.append(element("h2", {}, "Jobs"), element("div", { class: "scroll" }, whole), form);
+  main.append(element("h2", {}, "Jobs"), element("div", { class: "scroll" }, whole), creation.whole);
 
   async function create() {
     let value;
@@ -55,6 +54,7 @@ export function jobs(main) {
     await send(path(id.value), { method: "PUT", headers: { "content-type": "application/json" }, body: JSON.stringify(job) });
     id.value = "";
     await load();
+    return `Started ${job.jobId}.`;
   }
 
   async function load() {
@@ -67,6 +67,7 @@ export function jobs(main) {
     const cancel = attempt(async () => {
       await send(`${path(found.jobId)}/cancel`, { method: "POST" });
       await load();
+      return `Cancelled ${found.jobId}.`;
     });
     const waits = found.status === "queued" || found.status === "scheduled";
     const { deviceCount = 0, succeededCount = 0, failedCount = 0 } = found.deviceJobStatistics ?? {};

@@ -1,7 +1,7 @@
 // Direct methods of a device: a form, and the history of all calls.
 
 import { send, twinPath } from "./api.js";
-import { attempt, clock, element, field, pretty, prepend, table } from "./elements.js";
+import { clock, element, field, form, pretty, prepend, table } from "./elements.js";
 
 const MOST_ROWS = 100;
 
@@ -12,24 +12,23 @@ export function methods(panel, id) {
   const timeout = element("input", { type: "number", min: "5", max: "300", value: "30", required: true });
   const connect = element("input", { type: "number", min: "0", max: "300", value: "0", required: true });
   const answer = element("pre", { role: "status", "aria-label": "Answer", tabindex: "0" });
-  const invoke = element("button", { class: "primary" }, "Invoke");
-  const form = element(
-    "form",
-    { class: "card", onsubmit: attempt(call) },
-    element("h3", {}, "Invoke a method"),
+  const invocation = form(
+    "Invoke a method",
+    call,
     field("Method", name),
     field("Payload as JSON", payload, "Sent unchanged. Empty for null."),
     field("Response timeout in seconds", timeout, "5 to 300"),
     field("Connect timeout in seconds", connect, "0 to 300: time to wait for the device to connect"),
-    invoke,
+    element("button", { class: "primary" }, "Invoke"),
   );
   const { whole, body } = table("Calls since this page was opened", ["Time", "Method", "Payload", "Status", "Answer", "Duration"]);
   panel.append(
-    element("div", { class: "columns" }, form, element("div", { class: "card" }, element("h3", {}, "Answer"), answer)),
+    element("div", { class: "columns" }, invocation.whole, element("div", { class: "card" }, element("h3", {}, "Answer"), answer)),
     element("div", { class: "scroll" }, whole),
   );
 
   async function call() {
+    answer.textContent = "";
     const text = payload.value.trim() || "null";
     try {
       JSON.parse(text);
@@ -39,14 +38,11 @@ export function methods(panel, id) {
     const seconds = (input) => Number.parseInt(input.value, 10);
     const body = `{"methodName":${JSON.stringify(name.value)},"responseTimeoutInSeconds":${seconds(timeout)},"connectTimeoutInSeconds":${seconds(connect)},"payload":${text}}`;
     answer.textContent = "Waiting for the device …";
-    invoke.disabled = true;
     try {
       const response = await send(`${twinPath(id)}/methods`, { method: "POST", body });
       answer.textContent = pretty(await response.text());
     } catch (error) {
       answer.textContent = error.message;
-    } finally {
-      invoke.disabled = false;
     }
   }
 

@@ -1,7 +1,7 @@
 // An editor for the tags of a device.
 
 import { json, twinPath } from "./api.js";
-import { attempt, element, field } from "./elements.js";
+import { element, field, form } from "./elements.js";
 
 /**
  * Returns the form, and a function that shows the tags of a twin unless they are being edited.
@@ -23,18 +23,19 @@ export function tags(id, saved) {
     // A tag that is missing in the text is deleted.
     const removed = Object.keys(base.tags ?? {}).filter((name) => !Object.hasOwn(wanted, name));
     const patch = { ...wanted, ...Object.fromEntries(removed.map((name) => [name, null])) };
-    save.disabled = true;
+    text.readOnly = true;
     try {
       const twin = await json(twinPath(id), { method: "PATCH", headers: { "if-match": `"${base.etag}"` }, body: JSON.stringify({ tags: patch }) });
       load(twin);
       saved(twin);
+      return "The tags are saved.";
     } catch (error) {
       if (error.status !== 412) throw error;
       base = await json(twinPath(id));
       saved(base);
       throw new Error("Not saved: somebody else has changed the twin. Save again to replace its current tags.");
     } finally {
-      save.disabled = false;
+      text.readOnly = false;
     }
   }
 
@@ -44,15 +45,14 @@ export function tags(id, saved) {
     text.disabled = save.disabled = false;
   }
 
-  const form = element(
-    "form",
-    { class: "card", onsubmit: attempt(store) },
-    element("h3", {}, "Edit tags"),
+  const { whole } = form(
+    "Edit tags",
+    store,
     field("Tags as JSON", text, "A removed tag is deleted. Devices do not see tags; queries, jobs and configurations select devices by them."),
     save,
   );
   return {
-    form,
+    whole,
     show: (twin) => {
       const edited = base !== null && text.value !== written(base);
       if (!edited) load(twin);

@@ -1,7 +1,7 @@
 // The twin of a device: an editor for desired properties, and tables with times of changes.
 
 import { json, twinPath } from "./api.js";
-import { attempt, clock, element, field, notice, table } from "./elements.js";
+import { clock, element, field, form, notice, table } from "./elements.js";
 import { tags } from "./tags.js";
 
 const SECTIONS = [
@@ -17,7 +17,7 @@ export function twin(panel, id) {
   const versions = element("p", {});
   const conflict = element("div", { role: "status" });
   const save = element("button", { class: "primary", disabled: true }, "Save");
-  const discard = element("button", { type: "button", disabled: true, onclick: () => load() }, "Discard my changes");
+  const discard = element("button", { type: "button", disabled: true, onclick: () => { load(); editor.say(); } }, "Discard my changes");
   let base = null;
   let current = null;
 
@@ -28,17 +28,16 @@ export function twin(panel, id) {
     text.disabled = save.disabled = discard.disabled = false;
     conflict.replaceChildren();
   };
-  const form = element(
-    "form",
-    { class: "card", onsubmit: attempt(store) },
-    element("h3", {}, "Edit desired properties"),
+  const editor = form(
+    "Edit desired properties",
+    store,
     field("Desired properties as JSON", text, "A removed property is deleted. The hub refuses the change if somebody else has changed the twin meanwhile."),
     conflict,
     element("div", { class: "row" }, save, discard),
   );
   const tables = SECTIONS.map(([name, section]) => ({ section, shown: null, ...table(name, ["Property", "Value", "Last change"]) }));
   const tagEditor = tags(id, (found) => refresh(found));
-  panel.append(versions, element("div", { class: "columns" }, element("div", {}, ...tables.map(({ whole }) => element("div", { class: "scroll" }, whole))), element("div", {}, form, tagEditor.form)));
+  panel.append(versions, element("div", { class: "columns" }, element("div", {}, ...tables.map(({ whole }) => element("div", { class: "scroll" }, whole))), element("div", {}, editor.whole, tagEditor.whole)));
 
   async function store() {
     let wanted;
@@ -49,17 +48,18 @@ export function twin(panel, id) {
     }
     if (!isObject(wanted)) throw new Error("The desired properties are not a JSON object.");
     const body = JSON.stringify({ properties: { desired: patchOf(properties(base), wanted) } });
-    save.disabled = true;
+    text.readOnly = true;
     try {
       current = await json(twinPath(id), { method: "PATCH", headers: { "if-match": `"${base.etag}"` }, body });
       load();
       show(current);
+      return `Saved as version ${current.properties.desired.$version}.`;
     } catch (error) {
       if (error.status !== 412) throw error;
       refresh(await json(twinPath(id)));
       showConflict("Not saved: somebody else has changed the twin.");
     } finally {
-      save.disabled = false;
+      text.readOnly = false;
     }
   }
 
