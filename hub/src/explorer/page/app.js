@@ -4,6 +4,7 @@ import { json, onSignedOut, send } from "./api.js";
 import { configurations } from "./configurations.js";
 import { devices } from "./devices.js";
 import { device } from "./device.js";
+import { dropAll } from "./drafts.js";
 import { attempt, element, field, form, notice } from "./elements.js";
 import { enrollments } from "./enrollments.js";
 import { faults } from "./faults.js";
@@ -78,6 +79,7 @@ function start() {
 
 signOut.addEventListener("click", attempt(async () => {
   await send("session", { method: "DELETE" });
+  dropAll();
   showSignIn();
 }));
 

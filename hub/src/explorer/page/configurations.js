@@ -1,6 +1,7 @@
 // Automatic configurations of devices: list, create and delete them.
 
 import { json, send } from "./api.js";
+import { keepForm } from "./drafts.js";
 import { attempt, clock, element, field, form, table } from "./elements.js";
 import { repeat } from "./repeat.js";
 
@@ -23,6 +24,7 @@ export function configurations(main) {
     field("Content as JSON", content, "Paths that begin with properties.desired, and their values"),
     element("button", { class: "primary" }, "Create"),
   );
+  const saved = keepForm("configuration", creation.whole);
   const { whole, list } = table("Configurations", COLUMNS);
   main.append(element("h2", {}, "Configurations"), element("div", { class: "scroll" }, whole), creation.whole);
 
@@ -38,6 +40,7 @@ export function configurations(main) {
     };
     await send(path(id.value), { method: "PUT", headers: { "content-type": "application/json" }, body: JSON.stringify(configuration) });
     id.value = "";
+    saved();
     await load();
     return `Created ${configuration.id}.`;
   }

@@ -1,6 +1,7 @@
 // Faults of the hub: set, watch and remove them.
 
 import { json, send } from "./api.js";
+import { keepForm } from "./drafts.js";
 import { attempt, element, field, form, table } from "./elements.js";
 import { repeat } from "./repeat.js";
 
@@ -35,6 +36,7 @@ export function faults(main) {
     field("Return code", code, "Of refuse: 1 to 5"),
     element("button", { class: "primary" }, "Set the fault"),
   );
+  const saved = keepForm("fault", setting.whole);
   const happened = element("p", { role: "status" });
   const { whole, list } = table("Faults that are set", ["Effect", "Step", "Device", "Details"]);
   const clear = element("button", { type: "button", onclick: attempt(async () => {
@@ -59,6 +61,7 @@ export function faults(main) {
       add("lasting_ms", lasting);
     }
     await send("api/$faults", { method: "POST", body: JSON.stringify(fault) });
+    saved();
     await load();
     return fault.step ? `Set ${fault.effect} at ${fault.step}.` : `Done: ${fault.effect}.`;
   }

@@ -1,6 +1,7 @@
 // Jobs on many devices: list, create and cancel them.
 
 import { json, send } from "./api.js";
+import { keepForm } from "./drafts.js";
 import { attempt, clock, element, field, form, table } from "./elements.js";
 import { repeat } from "./repeat.js";
 
@@ -16,43 +17,48 @@ export function jobs(main) {
   const type = element("select", {}, ...Object.entries(LABELS).map(([value, label]) => element("option", { value }, label)));
   const condition = text("*");
   const method = text();
-  const details = element("textarea", { rows: "5", spellcheck: "false", autocomplete: "off" });
-  const methodField = field("Method", method);
-  const detailsField = field("Payload, or tags and properties, as JSON", details);
+  const area = (value) => element("textarea", { rows: "5", spellcheck: "false", autocomplete: "off", value });
+  const payload = area("null");
+  const change = area('{\n  "tags": { "floor": 1 }\n}');
+  const ofMethod = [field("Method", method), field("Payload as JSON", payload)];
+  const ofTwin = [field("Tags and properties as JSON", change)];
   const choose = () => {
     const isMethod = type.value === METHOD;
-    methodField.hidden = !isMethod;
+    for (const shown of ofMethod) shown.hidden = !isMethod;
+    for (const shown of ofTwin) shown.hidden = isMethod;
     method.required = isMethod;
-    details.value = isMethod ? "null" : '{\n  "tags": { "floor": 1 }\n}';
   };
   type.addEventListener("change", choose);
-  choose();
   const creation = form(
     "Create a job",
     create,
     field("Id", id, "Letters, digits and -"),
     field("Work", type),
     field("Query condition", condition, "Such as tags.floor = 1, or * for all devices"),
-    methodField,
-    detailsField,
+    ...ofMethod,
+    ...ofTwin,
     element("button", { class: "primary" }, "Start"),
   );
+  const saved = keepForm("job", creation.whole);
+  choose();
   const { whole, list } = table("Jobs", COLUMNS);
   main.append(element("h2", {}, "Jobs"), element("div", { class: "scroll" }, whole), creation.whole);
 
   async function create() {
+    const isMethod = type.value === METHOD;
     let value;
     try {
-      value = JSON.parse(details.value);
+      value = JSON.parse(isMethod ? payload.value : change.value);
     } catch (error) {
-      throw new Error(`The payload is not JSON: ${error.message}`);
+      throw new Error(`The ${isMethod ? "payload is" : "tags and properties are"} not JSON: ${error.message}`);
     }
-    const work = type.value === METHOD
+    const work = isMethod
       ? { cloudToDeviceMethod: { methodName: method.value, payload: value, responseTimeoutInSeconds: 30 } }
       : { updateTwin: { etag: "*", ...value } };
     const job = { jobId: id.value, type: type.value, queryCondition: condition.value, ...work };
     await send(path(id.value), { method: "PUT", headers: { "content-type": "application/json" }, body: JSON.stringify(job) });
     id.value = "";
+    saved();
     await load();
     return `Started ${job.jobId}.`;
   }

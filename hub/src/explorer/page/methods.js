@@ -1,6 +1,7 @@
 // Direct methods of a device: a form, and the history of all calls.
 
 import { send, twinPath } from "./api.js";
+import { keepForm } from "./drafts.js";
 import { clock, element, field, form, pretty, prepend, table } from "./elements.js";
 
 const MOST_ROWS = 100;
@@ -21,6 +22,7 @@ export function methods(panel, id) {
     field("Connect timeout in seconds", connect, "0 to 300: time to wait for the device to connect"),
     element("button", { class: "primary" }, "Invoke"),
   );
+  const saved = keepForm(`method of ${id}`, invocation.whole);
   const { whole, body } = table("Calls since this page was opened", ["Time", "Method", "Payload", "Status", "Answer", "Duration"]);
   panel.append(
     element("div", { class: "columns" }, invocation.whole, element("div", { class: "card" }, element("h3", {}, "Answer"), answer)),
@@ -41,6 +43,7 @@ export function methods(panel, id) {
     try {
       const response = await send(`${twinPath(id)}/methods`, { method: "POST", body });
       answer.textContent = pretty(await response.text());
+      saved();
     } catch (error) {
       answer.textContent = error.message;
     }

@@ -1,6 +1,7 @@
 // An editor for the tags of a device.
 
 import { json, twinPath } from "./api.js";
+import { draft, drop, keep } from "./drafts.js";
 import { element, field, form } from "./elements.js";
 
 /**
@@ -10,7 +11,12 @@ import { element, field, form } from "./elements.js";
 export function tags(id, saved) {
   const text = element("textarea", { rows: "4", spellcheck: "false", autocomplete: "off", disabled: true });
   const save = element("button", { class: "primary", disabled: true }, "Save the tags");
+  const name = `tags of ${id}`;
   let base = null;
+
+  const edited = () => base !== null && text.value !== written(base);
+  const remember = () => (edited() ? keep(name, { base, text: text.value }) : drop(name));
+  text.addEventListener("input", remember);
 
   async function store() {
     let wanted;
@@ -26,12 +32,12 @@ export function tags(id, saved) {
     text.readOnly = true;
     try {
       const twin = await json(twinPath(id), { method: "PATCH", headers: { "if-match": `"${base.etag}"` }, body: JSON.stringify({ tags: patch }) });
-      load(twin);
+      edit(twin, written(twin));
       saved(twin);
       return "The tags are saved.";
     } catch (error) {
       if (error.status !== 412) throw error;
-      base = await json(twinPath(id));
+      edit(await json(twinPath(id)), text.value);
       saved(base);
       throw new Error("Not saved: somebody else has changed the twin. Save again to replace its current tags.");
     } finally {
@@ -39,10 +45,11 @@ export function tags(id, saved) {
     }
   }
 
-  function load(twin) {
-    base = twin;
-    text.value = written(twin);
+  function edit(from, shown) {
+    base = from;
+    text.value = shown;
     text.disabled = save.disabled = false;
+    remember();
   }
 
   const { whole } = form(
@@ -54,10 +61,11 @@ export function tags(id, saved) {
   return {
     whole,
     show: (twin) => {
-      const edited = base !== null && text.value !== written(base);
-      if (!edited) load(twin);
+      const kept = base === null && draft(name);
+      if (kept) edit(kept.base, kept.text);
+      if (!edited()) edit(twin, written(twin));
       // A change of anything but tags does not conflict with the edited text.
-      else if (written(twin) === written(base)) base = twin;
+      else if (written(twin) === written(base)) edit(twin, text.value);
     },
   };
 }

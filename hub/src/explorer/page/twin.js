@@ -1,6 +1,7 @@
 // The twin of a device: an editor for desired properties, and tables with times of changes.
 
 import { json, twinPath } from "./api.js";
+import { draft, drop, keep } from "./drafts.js";
 import { clock, element, field, form, notice, table } from "./elements.js";
 import { tags } from "./tags.js";
 
@@ -18,14 +19,21 @@ export function twin(panel, id) {
   const conflict = element("div", { role: "status" });
   const save = element("button", { class: "primary", disabled: true }, "Save");
   const discard = element("button", { type: "button", disabled: true, onclick: () => { load(); editor.say(); } }, "Discard my changes");
+  const name = `desired properties of ${id}`;
   let base = null;
   let current = null;
 
   const edited = () => base !== null && text.value !== written(base);
-  const load = () => {
-    base = current;
-    text.value = written(base);
+  const remember = () => (edited() ? keep(name, { base, text: text.value }) : drop(name));
+  text.addEventListener("input", remember);
+  const edit = (from, shown) => {
+    base = from;
+    text.value = shown;
     text.disabled = save.disabled = discard.disabled = false;
+    remember();
+  };
+  const load = () => {
+    edit(current, written(current));
     conflict.replaceChildren();
   };
   const editor = form(
@@ -65,7 +73,7 @@ export function twin(panel, id) {
 
   function showConflict(reason) {
     const keep = () => {
-      base = current;
+      edit(current, text.value);
       conflict.replaceChildren(`Your text now replaces version ${current.properties.desired.$version}. Save to store it.`);
       save.focus();
     };
@@ -82,9 +90,14 @@ export function twin(panel, id) {
 
   function refresh(found) {
     current = found;
+    const kept = base === null && draft(name);
+    if (kept) {
+      edit(kept.base, kept.text);
+      editor.say("This is your text from before. It is not saved.");
+    }
     if (!edited()) load();
     // A change of anything but desired properties does not conflict with the edited text.
-    else if (written(base) === written(current)) base = current;
+    else if (written(base) === written(current)) edit(current, text.value);
     else if (!conflict.firstChild) showConflict("The desired properties have changed since you began to edit.");
     show(found);
   }
