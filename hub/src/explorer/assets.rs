@@ -14,13 +14,14 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
 /// Names of the files below [`PREFIX`], their types and contents.
-const FILES: [(&str, &str, &str); 18] = [
+const FILES: [(&str, &str, &str); 19] = [
     ("style.css", STYLE, include_str!("page/style.css")),
     ("icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
     ("app.js", SCRIPT, include_str!("page/app.js")),
     ("api.js", SCRIPT, include_str!("page/api.js")),
     ("elements.js", SCRIPT, include_str!("page/elements.js")),
     ("drafts.js", SCRIPT, include_str!("page/drafts.js")),
+    ("ask.js", SCRIPT, include_str!("page/ask.js")),
     ("stream.js", SCRIPT, include_str!("page/stream.js")),
     ("devices.js", SCRIPT, include_str!("page/devices.js")),
     ("device.js", SCRIPT, include_str!("page/device.js")),

@@ -331,7 +331,13 @@ async function managesTheFleet(page) {
   await shot(page, "configurations");
   const twin = await rest("GET", `/twins/${encodeURIComponent(DEVICE)}`);
   assert.equal(twin.properties.desired.byPage, true);
+  const question = page.getByRole("dialog", { name: "Delete by-page? The hub removes its properties from 1 device." });
   await remove.click();
+  await question.getByRole("button", { name: "Cancel" }).click();
+  await question.waitFor({ state: "detached" });
+  await rest("GET", "/configurations/by-page");
+  await remove.click();
+  await question.getByRole("button", { name: "Delete" }).click();
   await page.getByRole("row", { name: "by-page" }).waitFor({ state: "detached" });
   await says(page, "Deleted by-page.");
 
@@ -343,10 +349,21 @@ async function managesTheFleet(page) {
   await page.getByLabel("Tags and properties as JSON").fill('{"tags": {"floor": 8}}');
   await page.getByRole("button", { name: "Start", exact: true }).click();
   await says(page, "Started job-by-page.");
-  await page.getByRole("row", { name: "job-by-page" }).filter({ hasText: "1 of 1 succeeded" }).waitFor();
-  await shot(page, "jobs");
+  await page.getByRole("row", { name: "job-by-page" }).filter({ hasText: "1 of 1 changed" }).waitFor();
   const moved = await rest("GET", `/twins/${encodeURIComponent(DEVICE)}`);
   assert.equal(moved.tags.floor, 8);
+  // An answer of the device does not mean that the method has succeeded.
+  await page.getByLabel("Id", { exact: true }).fill("call-by-page");
+  await page.getByLabel("Work").selectOption("scheduleDeviceMethod");
+  await page.getByLabel("Query condition").fill("tags.floor = 8");
+  await page.getByLabel("Method", { exact: true }).fill("noSuchMethod");
+  await page.getByRole("button", { name: "Start", exact: true }).click();
+  await page.getByRole("row", { name: "call-by-page" }).filter({ hasText: "1 of 1 answered" }).waitFor();
+  const devices = page.getByRole("table", { name: "Devices of call-by-page" });
+  await devices.getByRole("row", { name: DEVICE }).filter({ hasText: "404" }).waitFor();
+  await shot(page, "jobs");
+  await page.getByRole("button", { name: "Devices of job-by-page" }).click();
+  await page.getByRole("table", { name: "Devices of job-by-page" }).getByRole("row", { name: DEVICE }).waitFor();
 }
 
 // Only tables scroll sideways, within their own boxes.
@@ -417,8 +434,14 @@ function summary(times) {
 }
 
 async function signsOut(page) {
-  await page.getByRole("button", { name: "Sign out" }).click();
+  const question = page.getByRole("dialog", { name: "You have text that is not saved." });
+  const signOut = page.getByRole("button", { name: "Sign out" });
+  await signOut.click();
+  await question.getByRole("button", { name: "Cancel" }).click();
+  await signOut.click();
+  await question.getByRole("button", { name: "Sign out" }).click();
   await page.getByLabel("Key or connection string").waitFor();
+  assert.equal(await page.getByRole("navigation").count(), 0, "a signed-out user sees the pages");
   await page.goto(`${HUB}/#/devices`);
   await page.reload();
   await page.getByLabel("Key or connection string").waitFor();

@@ -1,10 +1,11 @@
 // Sign-in, pages and colors.
 
 import { json, onSignedOut, send } from "./api.js";
+import { ask } from "./ask.js";
 import { configurations } from "./configurations.js";
 import { devices } from "./devices.js";
 import { device } from "./device.js";
-import { dropAll } from "./drafts.js";
+import { dropAll, isUnsaved } from "./drafts.js";
 import { attempt, element, field, form, notice } from "./elements.js";
 import { enrollments } from "./enrollments.js";
 import { faults } from "./faults.js";
@@ -19,6 +20,7 @@ const PAGES = {
 };
 
 const main = document.getElementById("main");
+const pages = document.getElementById("pages");
 const signOut = document.getElementById("sign-out");
 let leave = () => {};
 
@@ -51,7 +53,7 @@ function decoded(segment) {
 function showSignIn(reason) {
   leave();
   leave = () => {};
-  signOut.hidden = true;
+  signOut.hidden = pages.hidden = true;
   notice(reason ?? "");
   document.title = "Sign in · behaviour-hub";
   const key = element("input", { type: "password", autocomplete: "off", required: true });
@@ -73,11 +75,12 @@ function showSignIn(reason) {
 }
 
 function start() {
-  signOut.hidden = false;
+  signOut.hidden = pages.hidden = false;
   show();
 }
 
 signOut.addEventListener("click", attempt(async () => {
+  if (isUnsaved() && !(await ask("You have text that is not saved. It is lost when you sign out.", "Sign out"))) return;
   await send("session", { method: "DELETE" });
   dropAll();
   showSignIn();

@@ -1,8 +1,9 @@
 // Automatic configurations of devices: list, create and delete them.
 
 import { json, send } from "./api.js";
+import { ask } from "./ask.js";
 import { keepForm } from "./drafts.js";
-import { attempt, clock, element, field, form, table } from "./elements.js";
+import { attempt, clock, count, element, field, focusHeading, form, table } from "./elements.js";
 import { repeat } from "./repeat.js";
 
 const COLUMNS = ["Id", "Priority", "Target condition", "Devices", "Changed", "Content", ""];
@@ -52,12 +53,15 @@ export function configurations(main) {
   }
 
   function row(found) {
+    const { targetedCount, appliedCount } = found.systemMetrics?.results ?? {};
     const remove = attempt(async () => {
+      const devices = count(appliedCount ?? 0, "device");
+      if (!(await ask(`Delete ${found.id}? The hub removes its properties from ${devices}.`, "Delete"))) return;
       await send(path(found.id), { method: "DELETE", headers: { "if-match": "*" } });
       await load();
+      focusHeading();
       return `Deleted ${found.id}.`;
     });
-    const { targetedCount, appliedCount } = found.systemMetrics?.results ?? {};
     const kind = found.content?.deviceContent ?? found.content?.moduleContent ?? found.content;
     return element(
       "tr",

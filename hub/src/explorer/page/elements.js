@@ -101,6 +101,18 @@ export function form(title, action, ...children) {
   return { whole: element("form", options, element("h3", {}, title), ...children, place), say };
 }
 
+/** Moves the focus to the heading of the page. */
+export function focusHeading() {
+  const heading = document.querySelector("main h2");
+  heading?.setAttribute("tabindex", "-1");
+  heading?.focus();
+}
+
+/** Returns a number with its noun. */
+export function count(number, noun) {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+}
+
 /** Returns JSON text with indentation, or other text as it is. */
 export function pretty(text) {
   try {

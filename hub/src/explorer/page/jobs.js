@@ -1,4 +1,4 @@
-// Jobs on many devices: list, create and cancel them.
+// Jobs on many devices: list, create and cancel them, and the part of each device.
 
 import { json, send } from "./api.js";
 import { keepForm } from "./drafts.js";
@@ -8,6 +8,7 @@ import { repeat } from "./repeat.js";
 const COLUMNS = ["Id", "Type", "Status", "Devices", "Created", "Ended", ""];
 const METHOD = "scheduleDeviceMethod";
 const TWIN = "scheduleUpdateTwin";
+const MOST_DEVICES = 100;
 const LABELS = { [METHOD]: "call a method", [TWIN]: "change twins" };
 
 /** Shows the jobs. Returns the function that ends the page. */
@@ -42,7 +43,17 @@ export function jobs(main) {
   const saved = keepForm("job", creation.whole);
   choose();
   const { whole, list } = table("Jobs", COLUMNS);
-  main.append(element("h2", {}, "Jobs"), element("div", { class: "scroll" }, whole), creation.whole);
+  const details = element("section", {});
+  main.append(element("h2", {}, "Jobs"), element("div", { class: "scroll" }, whole), details, creation.whole);
+
+  // The job whose devices are shown.
+  let shown = null;
+  function showDevices(job) {
+    const { whole, list } = table(`Devices of ${job}`, ["Device", "Status", "Answer"]);
+    const more = element("p", {});
+    details.replaceChildren(element("div", { class: "scroll" }, whole), more);
+    shown = { job, list, more };
+  }
 
   async function create() {
     const isMethod = type.value === METHOD;
@@ -59,6 +70,7 @@ export function jobs(main) {
     await send(path(id.value), { method: "PUT", headers: { "content-type": "application/json" }, body: JSON.stringify(job) });
     id.value = "";
     saved();
+    showDevices(job.jobId);
     await load();
     return `Started ${job.jobId}.`;
   }
@@ -67,6 +79,11 @@ export function jobs(main) {
     const found = await json("api/jobs/v2/query");
     found.sort((one, other) => (one.createdTime < other.createdTime ? 1 : -1));
     list(found, row);
+    if (!shown) return;
+    const { job, list: listDevices, more } = shown;
+    const parts = await partsOf(job);
+    listDevices(parts.slice(0, MOST_DEVICES), partRow);
+    more.textContent = parts.length > MOST_DEVICES ? `These are the first ${MOST_DEVICES} devices.` : "";
   }
 
   function row(found) {
@@ -75,8 +92,13 @@ export function jobs(main) {
       await load();
       return `Cancelled ${found.jobId}.`;
     });
+    const show = attempt(async () => {
+      showDevices(found.jobId);
+      await load();
+    });
     const waits = found.status === "queued" || found.status === "scheduled";
     const { deviceCount = 0, succeededCount = 0, failedCount = 0 } = found.deviceJobStatistics ?? {};
+    const done = found.type === METHOD ? "answered" : "changed";
     const failed = failedCount ? `, ${failedCount} failed` : "";
     return element(
       "tr",
@@ -84,7 +106,12 @@ export function jobs(main) {
       element("th", { scope: "row" }, found.jobId),
       element("td", {}, LABELS[found.type] ?? found.type),
       element("td", { title: found.failureReason ?? found.statusMessage }, found.status),
-      element("td", {}, `${succeededCount} of ${deviceCount} succeeded${failed}`),
+      element(
+        "td",
+        {},
+        `${succeededCount} of ${deviceCount} ${done}${failed} `,
+        element("button", { type: "button", "aria-label": `Devices of ${found.jobId}`, onclick: show }, "Show"),
+      ),
       element("td", {}, clock(found.createdTime)),
       element("td", {}, found.endTime ? clock(found.endTime) : ""),
       element("td", {}, waits ? element("button", { type: "button", "aria-label": `Cancel ${found.jobId}`, onclick: cancel }, "Cancel") : ""),
@@ -92,6 +119,25 @@ export function jobs(main) {
   }
 
   return repeat(load);
+}
+
+/** Returns the parts of up to one more device than are shown. */
+function partsOf(job) {
+  const query = `SELECT * FROM devices.jobs WHERE devices.jobs.jobId = '${job.replaceAll(/[\\']/g, "\\$&")}'`;
+  const headers = { "x-ms-max-item-count": String(MOST_DEVICES + 1) };
+  return json("api/devices/query", { method: "POST", headers, body: JSON.stringify({ query }) });
+}
+
+function partRow(part) {
+  const answer = part.outcome?.deviceMethodResponse;
+  const text = answer ? `${answer.status}: ${JSON.stringify(answer.payload)}` : (part.error?.description ?? "");
+  return element(
+    "tr",
+    {},
+    element("th", { scope: "row" }, part.deviceId),
+    element("td", {}, part.status),
+    element("td", {}, element("code", {}, text)),
+  );
 }
 
 const path = (id) => `api/jobs/v2/${encodeURIComponent(id)}`;
