@@ -14,7 +14,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
 /// Names of the files below [`PREFIX`], their types and contents.
-const FILES: [(&str, &str, &str); 19] = [
+const FILES: [(&str, &str, &str); 20] = [
     ("style.css", STYLE, include_str!("page/style.css")),
     ("icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
     ("app.js", SCRIPT, include_str!("page/app.js")),
@@ -29,6 +29,7 @@ const FILES: [(&str, &str, &str); 19] = [
     ("methods.js", SCRIPT, include_str!("page/methods.js")),
     ("messages.js", SCRIPT, include_str!("page/messages.js")),
     ("faults.js", SCRIPT, include_str!("page/faults.js")),
+    ("fault-kinds.js", SCRIPT, include_str!("page/fault-kinds.js")),
     ("tags.js", SCRIPT, include_str!("page/tags.js")),
     ("repeat.js", SCRIPT, include_str!("page/repeat.js")),
     ("configurations.js", SCRIPT, include_str!("page/configurations.js")),

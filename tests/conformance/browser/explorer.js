@@ -263,17 +263,56 @@ async function showsTraffic(page) {
 
 async function setsFaults(page) {
   await page.getByRole("link", { name: "Faults" }).click();
-  await page.getByLabel("Effect").selectOption("delay");
-  await page.getByLabel("Device").fill(DEVICE);
-  await page.getByLabel("Milliseconds", { exact: true }).fill("100");
-  await page.getByRole("button", { name: "Set the fault" }).click();
+  const effect = page.getByLabel("Effect");
+  const device = page.getByLabel("Device", { exact: true });
+  const set = page.getByRole("button", { name: "Set the fault" });
+  await effect.selectOption("delay");
+  await device.fill(DEVICE);
+  await page.getByLabel("Delay in milliseconds").fill("100");
+  await page.getByLabel("Number that fails").fill("3");
+  await set.click();
   await says(page, "Set delay at method.");
-  await page.getByRole("row", { name: "delay" }).filter({ hasText: DEVICE }).waitFor();
+  await page.getByRole("row", { name: "delay" }).filter({ hasText: DEVICE }).filter({ hasText: "100 ms late, 3 times, within 60 s" }).waitFor();
   await page.getByRole("button", { name: "Remove all faults" }).click();
   await page.getByRole("row", { name: "delay" }).waitFor({ state: "detached" });
   await says(page, "Removed all faults.");
+  await effect.selectOption("restart");
+  for (const label of ["Device", "Step of the protocol", "Lifetime in seconds"]) {
+    assert.ok(await page.getByLabel(label, { exact: true }).isHidden(), `a restart asks for: ${label}`);
+  }
+  await effect.selectOption("drop");
+  await device.fill(ODD_DEVICE);
+  await set.click();
+  await page.getByRole("alert").getByText("is not connected").waitFor();
+  await offersPossibleFaults(page, effect);
   await page.getByRole("link", { name: "Enrollments" }).click();
   await page.getByRole("row", { name: "none" }).first().waitFor();
+}
+
+// The form offers all effects and steps of the hub, and exactly the steps of each effect that the hub accepts.
+async function offersPossibleFaults(page, effect) {
+  const values = (select) => select.evaluate(({ options }) => [...options].map(({ value, disabled }) => (disabled ? null : value)).filter(Boolean));
+  const step = page.locator("select", { hasText: "now, at no step" });
+  const steps = (await step.evaluate(({ options }) => [...options].map(({ value }) => value))).filter((name) => name !== "now");
+  const known = async (fault) => {
+    const refused = await rest("POST", "/$faults", fault).catch((error) => error);
+    return [...refused.message.matchAll(/`([a-z-]+)`/g)].map(([, name]) => name).toSorted();
+  };
+  assert.deepEqual((await values(effect)).toSorted(), await known({ effect: "" }));
+  assert.deepEqual(steps.toSorted(), await known({ effect: "lose", step: "" }));
+  for (const name of await values(effect)) {
+    await effect.selectOption(name);
+    const offered = await values(step);
+    const accepted = [];
+    for (const at of steps) {
+      const fault = { effect: name, step: at, device: "no-device", ms: 1, code: 1 };
+      const refused = await rest("POST", "/$faults", fault).then(() => null, (error) => error);
+      if (!refused) accepted.push(at);
+      else assert.match(refused.message, /: 400 /);
+    }
+    await rest("DELETE", "/$faults");
+    assert.deepEqual(offered.filter((at) => at !== "now"), accepted, `the steps of ${name}`);
+  }
 }
 
 // A view whose twin has not arrived takes no text, since the twin would replace it.
