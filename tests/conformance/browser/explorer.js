@@ -4,6 +4,7 @@
 const assert = require("node:assert/strict");
 const fs = require("node:fs");
 const https = require("node:https");
+const net = require("node:net");
 const { chromium } = require("playwright-core");
 
 const { EXPLORER_LINK, HUB_TOKEN, CHROMIUM, DEVICE, ODD_DEVICE, SHOTS } = process.env;
@@ -65,6 +66,8 @@ async function main() {
     await keepsUnsavedText(page);
     await showsHostileText(page);
     await showsTraffic(page);
+    await pausesMessages(page);
+    await admitsALostConnection(context);
     await setsFaults(page);
     await managesTheFleet(page);
     await fitsNarrowWindows(page);
@@ -259,6 +262,73 @@ async function showsTraffic(page) {
   await panel.getByRole("row", { name: "from the device" }).filter({ hasText: "$iothub/methods/res/" }).first().waitFor();
   await shot(page, "traffic");
   await page.getByLabel("Colors").selectOption("system");
+}
+
+// Messages of a pause are counted and shown after it.
+async function pausesMessages(page) {
+  const panel = page.getByRole("tabpanel", { name: "MQTT traffic" });
+  const call = panel.getByRole("row", { name: "to the device" }).filter({ hasText: "during the pause" });
+  await panel.getByRole("button", { name: "Pause" }).click();
+  await panel.getByRole("button", { name: "Resume (0 new)" }).waitFor();
+  await rest("POST", `/twins/${DEVICE}/methods`, { methodName: "rebootDevice", payload: { note: "during the pause" }, responseTimeoutInSeconds: 30 });
+  const resume = panel.getByRole("button", { name: /Resume \([1-9]\d* new\)/ });
+  await resume.waitFor();
+  assert.equal(await call.count(), 0, "a message is shown during a pause");
+  await resume.click();
+  await call.waitFor();
+  await panel.getByRole("button", { name: "Pause" }).waitFor();
+}
+
+/** Forwards connections to the hub until it is stopped, as the hub itself cannot be. */
+class Gate {
+  sockets = new Set();
+  server = net.createServer((near) => {
+    const far = net.connect(Number(new URL(HUB).port), "localhost");
+    for (const [one, other] of [[near, far], [far, near]]) {
+      this.sockets.add(one);
+      one.on("error", () => {});
+      one.on("close", () => {
+        this.sockets.delete(one);
+        other.destroy();
+      });
+      one.pipe(other);
+    }
+  });
+
+  listen(port) {
+    return new Promise((done) => this.server.listen(port, "localhost", () => done(this.server.address().port)));
+  }
+
+  stop() {
+    const closed = new Promise((done) => this.server.close(done));
+    for (const socket of this.sockets) socket.destroy();
+    return closed;
+  }
+}
+
+// Without a connection, the page does not claim to know the state of a device.
+async function admitsALostConnection(context) {
+  const gate = new Gate();
+  const port = await gate.listen(0);
+  const page = await context.newPage();
+  const live = page.getByText("live", { exact: true });
+  const lost = page.getByText("connection lost, retrying");
+  const state = page.getByRole("heading", { name: DEVICE });
+  await page.goto(`https://localhost:${port}/#/device/${DEVICE}/twin`);
+  for (const view of [null, "Configurations", "Jobs", "Faults", "Enrollments", "Devices"]) {
+    if (view) await page.getByRole("link", { name: view, exact: true }).click();
+    else await state.getByText("connected", { exact: true }).waitFor();
+    await live.waitFor();
+    await gate.stop();
+    await lost.waitFor();
+    if (!view) await state.getByText("unknown").waitFor();
+    if (view === "Devices") await page.getByText("This is the last list that the hub has sent.").waitFor();
+    await gate.listen(port);
+    await live.waitFor();
+    if (!view) await state.getByText("connected", { exact: true }).waitFor();
+  }
+  await page.close();
+  await gate.stop();
 }
 
 async function setsFaults(page) {

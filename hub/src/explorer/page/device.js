@@ -72,7 +72,7 @@ export function device(main, id, selected) {
     listensToTraffic = withTraffic;
     unsubscribe();
     const kinds = withTraffic ? `${KINDS},traffic` : KINDS;
-    unsubscribe = subscribe({ device: id, kinds }, receive, refresh);
+    unsubscribe = subscribe({ device: id, kinds }, receive, refresh, () => setState(state, null));
   }
 
   function receive(kind, data) {
@@ -90,6 +90,7 @@ export function device(main, id, selected) {
   async function refresh() {
     try {
       const found = await json(twinPath(id));
+      notice();
       setState(state, found.connectionState === "Connected");
       for (const { view } of views) view.refresh?.(found);
     } catch (error) {

@@ -106,6 +106,10 @@ export function devices(main) {
       }, 1000);
     },
     load,
+    () => {
+      for (const { state } of rows.values()) setState(state, null);
+      count.textContent = "This is the last list that the hub has sent.";
+    },
   );
   search.focus();
   return () => {
@@ -117,8 +121,8 @@ export function devices(main) {
   };
 }
 
-/** Shows the connection of a device by a word and a color. */
+/** Shows the connection of a device by a word and a color. `null` is unknown. */
 export function setState(cell, connected) {
-  cell.textContent = connected ? "connected" : "disconnected";
+  cell.textContent = connected === null ? "unknown" : connected ? "connected" : "disconnected";
   cell.className = connected ? "state on" : "state";
 }

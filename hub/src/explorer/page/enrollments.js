@@ -1,7 +1,8 @@
 // Enrollments and groups of the Device Provisioning Service of the hub.
 
 import { send } from "./api.js";
-import { attempt, element, table } from "./elements.js";
+import { element, table } from "./elements.js";
+import { repeat } from "./repeat.js";
 
 const KINDS = [
   ["Enrollments", "enrollments", (entry) => entry.registrationId],
@@ -9,25 +10,24 @@ const KINDS = [
 ];
 const MOST_PAGES = 20;
 
-/** Shows the enrollments. */
+/** Shows the enrollments. Returns the function that ends the page. */
 export function enrollments(main) {
   main.append(element("h2", {}, "Enrollments"));
-  for (const [title, path, id] of KINDS) {
+  const loads = KINDS.map(([title, path, id]) => {
     const { whole, list } = table(title, ["Id", "Attestation", "Status", "Reprovisioning"]);
-    const load = attempt(async () => {
-      list(await all(path), (entry) => element(
-        "tr",
-        {},
-        element("th", { scope: "row" }, id(entry) ?? ""),
-        element("td", {}, entry.attestation?.type ?? ""),
-        element("td", {}, entry.provisioningStatus ?? ""),
-        element("td", {}, policy(entry.reprovisionPolicy)),
-      ));
-    });
-    const reload = element("button", { type: "button", onclick: load }, `Reload ${title.toLowerCase()}`);
-    main.append(element("div", { class: "scroll" }, whole), reload);
-    load();
-  }
+    main.append(element("div", { class: "scroll" }, whole));
+    return async () => list(await all(path), (entry) => element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, id(entry) ?? ""),
+      element("td", {}, entry.attestation?.type ?? ""),
+      element("td", {}, entry.provisioningStatus ?? ""),
+      element("td", {}, policy(entry.reprovisionPolicy)),
+    ));
+  });
+  return repeat(async () => {
+    for (const load of loads) await load();
+  });
 }
 
 async function all(path) {

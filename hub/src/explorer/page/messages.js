@@ -53,26 +53,35 @@ export function traffic(panel) {
 /** Adds a table with buttons to pause and to clear it. Returns the function that adds a row. */
 function list(panel, caption, columns) {
   const { whole, body } = table(caption, columns);
-  let paused = false;
-  let missed = 0;
+  // Rows that have arrived during a pause, as many as the table can show, and the number of all.
+  let waiting = null;
+  let arrived = 0;
   const note = element("span", { role: "status" });
-  const pause = element("button", {
-    type: "button",
-    "aria-pressed": "false",
-    onclick: () => {
-      paused = !paused;
-      pause.setAttribute("aria-pressed", paused);
-      if (!paused) {
-        note.textContent = missed ? `${missed} not shown` : "";
-        missed = 0;
-      }
-    },
-  }, "Pause");
+  const show = (row) => prepend(body, row, MOST_ROWS);
+  const pause = element("button", { type: "button", onclick: toggle }, "Pause");
+  function toggle() {
+    if (waiting) {
+      waiting.forEach(show);
+      const lost = arrived - waiting.length;
+      note.textContent = lost ? `${lost} of ${arrived} were not kept.` : "";
+      waiting = null;
+      pause.textContent = "Pause";
+    } else {
+      waiting = [];
+      arrived = 0;
+      note.textContent = "Paused.";
+      pause.textContent = "Resume (0 new)";
+    }
+  }
   const clear = element("button", { type: "button", onclick: () => body.replaceChildren() }, "Clear");
   panel.append(element("div", { class: "row" }, pause, clear, note), element("div", { class: "scroll" }, whole));
   return (...cells) => {
-    if (paused) missed += 1;
-    else prepend(body, element("tr", { class: "arrived" }, ...cells), MOST_ROWS);
+    const row = element("tr", { class: "arrived" }, ...cells);
+    if (!waiting) return show(row);
+    arrived += 1;
+    waiting.push(row);
+    if (waiting.length > MOST_ROWS) waiting.shift();
+    pause.textContent = `Resume (${arrived} new)`;
   };
 }
 

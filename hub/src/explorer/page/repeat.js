@@ -1,6 +1,7 @@
 // Views that are read again and again while they are visible.
 
 import { notice } from "./elements.js";
+import { LIVE, LOST, REFUSED, showLive } from "./stream.js";
 
 const REFRESH_MS = 2000;
 
@@ -8,11 +9,22 @@ const REFRESH_MS = 2000;
 export function repeat(action) {
   let timer = 0;
   let ended = false;
+  let failed = false;
+  const show = (failure) => {
+    if (ended) return;
+    showLive(failure ? (failure.status ? REFUSED : LOST) : LIVE);
+    if (failure) notice(failure.message);
+    else if (failed) notice();
+    failed = Boolean(failure);
+  };
   const next = async () => {
     try {
-      if (!document.hidden) await action();
-    } catch (error) {
-      if (!ended) notice(error.message);
+      if (!document.hidden) {
+        await action();
+        show();
+      }
+    } catch (failure) {
+      show(failure);
     }
     if (!ended) timer = setTimeout(next, REFRESH_MS);
   };
@@ -20,5 +32,6 @@ export function repeat(action) {
   return () => {
     ended = true;
     clearTimeout(timer);
+    showLive("");
   };
 }

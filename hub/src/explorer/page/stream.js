@@ -4,16 +4,26 @@ import { send } from "./api.js";
 
 const RETRY_MS = 1000;
 
+/** State of a page that shows changes as they happen. */
+export const LIVE = "live";
+
+/** State of a page whose contents can be out of date. */
+export const LOST = "connection lost, retrying";
+
+/** State of a page whose requests the hub refuses, for example by a fault. */
+export const REFUSED = "refused, retrying";
+
 let wanted = null;
 let controller = null;
 
 /**
- * Subscribes to events: `parameters` of `/$events`, a function for each event, and one that is
- * called whenever the stream has been opened, as events before that can be missing. Replaces
- * the previous subscription. Returns the function that ends the subscription.
+ * Subscribes to events: `parameters` of `/$events`, a function for each event, one that is
+ * called whenever the stream has been opened, as events before that can be missing, and one
+ * that is called when it is lost. Replaces the previous subscription. Returns the function that
+ * ends the subscription.
  */
-export function subscribe(parameters, onEvent, onOpen = () => {}) {
-  const subscription = { parameters, onEvent, onOpen };
+export function subscribe(parameters, onEvent, onOpen, onLost) {
+  const subscription = { parameters, onEvent, onOpen, onLost };
   wanted = subscription;
   restart();
   return () => {
@@ -29,7 +39,7 @@ document.addEventListener("visibilitychange", restart);
 function restart() {
   controller?.abort();
   controller = null;
-  show(wanted ? "not connected" : "");
+  showLive(wanted ? "not connected" : "");
   if (!wanted || document.hidden) return;
   controller = new AbortController();
   run(wanted, controller.signal);
@@ -40,14 +50,15 @@ async function run(subscription, signal) {
     try {
       const query = new URLSearchParams(subscription.parameters);
       const response = await send(`api/$events?${query}`, { signal });
-      show("live");
+      showLive(LIVE);
       subscription.onOpen();
       await read(response.body, subscription.onEvent);
     } catch (error) {
       if (signal.aborted || error.status === 401) return;
     }
     if (signal.aborted) return;
-    show("connection lost, retrying");
+    showLive(LOST);
+    subscription.onLost();
     await new Promise((done) => setTimeout(done, RETRY_MS));
   }
 }
@@ -68,8 +79,9 @@ async function read(body, onEvent) {
   }
 }
 
-function show(state) {
+/** Shows how current the page is. */
+export function showLive(state) {
   const live = document.getElementById("live");
   if (live.textContent !== state) live.textContent = state;
-  live.classList.toggle("on", state === "live");
+  live.classList.toggle("on", state === LIVE);
 }
