@@ -1,7 +1,7 @@
 // The list of devices.
 
 import { json } from "./api.js";
-import { clock, element, field, notice, table } from "./elements.js";
+import { clock, count, element, field, notice, table } from "./elements.js";
 import { subscribe } from "./stream.js";
 
 const ROWS = 100;
@@ -16,8 +16,8 @@ export function devices(main) {
 
   const search = element("input", { type: "search", autocomplete: "off", spellcheck: "false" });
   const connected = element("input", { type: "checkbox" });
-  const count = element("p", { role: "status" });
-  const { whole, body } = table("Devices", ["Device", "Connection", "Status", "Last activity", "Model"]);
+  const summary = element("p", { role: "status" });
+  const { whole, body, remark } = table("Devices", ["Device", "Connection", "Status", "Last activity", "Model"]);
   const previous = element("button", { type: "button", onclick: () => turn(-1) }, "Previous page");
   const next = element("button", { type: "button", onclick: () => turn(1) }, "Next page");
   const restart = () => {
@@ -37,7 +37,7 @@ export function devices(main) {
       field("Part of the device id", search),
       element("label", { class: "check" }, connected, " connected only"),
     ),
-    count,
+    summary,
     element("div", { class: "scroll" }, whole),
     element("div", { class: "row" }, previous, next),
   );
@@ -66,9 +66,12 @@ export function devices(main) {
     if (own !== latest) return;
     following = page.next;
     const shown = page.devices.length;
-    count.textContent = `${page.total} devices, ${page.connected} connected; ${shown} on page ${pages.length}`;
+    const isSelection = search.value !== "" || connected.checked;
+    const found = isSelection ? count(shown, "match", "matches") : shown;
+    summary.textContent = `${count(page.total, "device")}, ${page.connected} connected. Page ${pages.length} shows ${found}.`;
     rows.clear();
     body.replaceChildren(...page.devices.map(row));
+    if (!shown) remark(isSelection ? "No device matches." : "none yet");
     previous.disabled = pages.length === 1;
     next.disabled = !page.next;
   }
@@ -108,7 +111,7 @@ export function devices(main) {
     load,
     () => {
       for (const { state } of rows.values()) setState(state, null);
-      count.textContent = "This is the last list that the hub has sent.";
+      summary.textContent = "This is the last list that the hub has sent.";
     },
   );
   search.focus();

@@ -14,8 +14,9 @@ export function element(name, options = {}, ...children) {
 }
 
 /**
- * Returns a table with named columns, its body, and a function that shows a row for each item.
- * Rows of unchanged items stay, so that a button in them keeps the keyboard's focus.
+ * Returns a table with named columns, its body, a function that shows a row for each item, and
+ * one that replaces all rows by a remark. Rows of unchanged items stay, so that a button in them
+ * keeps the keyboard's focus.
  */
 export function table(caption, columns) {
   let shown = null;
@@ -32,10 +33,13 @@ export function table(caption, columns) {
     const now = JSON.stringify(items);
     if (now === shown) return;
     shown = now;
-    const none = () => element("tr", {}, element("td", { colspan: columns.length }, "none"));
-    body.replaceChildren(...(items.length ? items.map(row) : [none()]));
+    if (items.length) body.replaceChildren(...items.map(row));
+    else remark("none yet");
   };
-  return { whole, body, list };
+  const remark = (text) => {
+    body.replaceChildren(element("tr", { class: "remark" }, element("td", { colspan: columns.length }, text)));
+  };
+  return { whole, body, list, remark };
 }
 
 /** Returns a labelled control. */
@@ -109,8 +113,8 @@ export function focusHeading() {
 }
 
 /** Returns a number with its noun. */
-export function count(number, noun) {
-  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+export function count(number, noun, nouns = `${noun}s`) {
+  return `${number} ${number === 1 ? noun : nouns}`;
 }
 
 /** Returns JSON text with indentation, or other text as it is. */
@@ -131,8 +135,9 @@ export function clock(time) {
   return element("time", { datetime: time, title: time }, today ? text : `${date.toLocaleDateString()} ${text}`);
 }
 
-/** Adds a row at the top of a table, and removes the oldest rows beyond `most`. */
+/** Adds a row at the top of a table, and removes a remark and the oldest rows beyond `most`. */
 export function prepend(body, row, most) {
+  body.querySelector(".remark")?.remove();
   body.prepend(row);
   while (body.rows.length > most) body.deleteRow(-1);
 }

@@ -52,7 +52,9 @@ export function traffic(panel) {
 
 /** Adds a table with buttons to pause and to clear it. Returns the function that adds a row. */
 function list(panel, caption, columns) {
-  const { whole, body } = table(caption, columns);
+  const { whole, body, remark } = table(caption, columns);
+  const empty = () => remark("none yet");
+  empty();
   // Rows that have arrived during a pause, as many as the table can show, and the number of all.
   let waiting = null;
   let arrived = 0;
@@ -73,7 +75,7 @@ function list(panel, caption, columns) {
       pause.textContent = "Resume (0 new)";
     }
   }
-  const clear = element("button", { type: "button", onclick: () => body.replaceChildren() }, "Clear");
+  const clear = element("button", { type: "button", onclick: empty }, "Clear");
   panel.append(element("div", { class: "row" }, pause, clear, note), element("div", { class: "scroll" }, whole));
   return (...cells) => {
     const row = element("tr", { class: "arrived" }, ...cells);

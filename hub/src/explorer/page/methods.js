@@ -23,7 +23,8 @@ export function methods(panel, id) {
     element("button", { class: "primary" }, "Invoke"),
   );
   const saved = keepForm(`method of ${id}`, invocation.whole);
-  const { whole, body } = table("Calls since this page was opened", ["Time", "Method", "Payload", "Status", "Answer", "Duration"]);
+  const { whole, body, remark } = table("Calls since this page was opened", ["Time", "Method", "Payload", "Status", "Answer", "Duration"]);
+  remark("none yet");
   panel.append(
     element("div", { class: "columns" }, invocation.whole, element("div", { class: "card" }, element("h3", {}, "Answer"), answer)),
     element("div", { class: "scroll" }, whole),

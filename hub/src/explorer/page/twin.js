@@ -149,7 +149,8 @@ function fill(shown, section) {
       element("td", {}, leaf.updated ? clock(leaf.updated) : ""),
     );
   });
-  shown.body.replaceChildren(...(made.length ? made : [element("tr", {}, element("td", { colspan: "3" }, "none"))]));
+  if (made.length) shown.body.replaceChildren(...made);
+  else shown.remark("none yet");
 }
 
 const equal = (one, other) => one?.value === other.value && one?.updated === other.updated;
