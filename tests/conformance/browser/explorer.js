@@ -131,7 +131,7 @@ async function listsDevices(context, page) {
 async function rebootsByKeyboard(page) {
   const before = await rest("GET", `/twins/${DEVICE}`);
   const keyboard = page.keyboard;
-  const focused = () => page.evaluate(() => document.activeElement?.textContent || document.activeElement?.tagName);
+  const focused = () => page.evaluate(() => document.activeElement?.textContent || document.activeElement?.type || document.activeElement?.tagName);
   const tabTo = async (text) => {
     for (let presses = 0; presses < 40; presses += 1) {
       if ((await focused()) === text) return;
@@ -139,12 +139,17 @@ async function rebootsByKeyboard(page) {
     }
     throw new Error(`the key Tab does not reach ${text}`);
   };
-  await page.getByLabel("Part of the device id").focus();
+  await page.reload();
+  await page.getByRole("link", { name: "pump-00000" }).waitFor();
+  await keyboard.press("Tab");
+  assert.equal(await focused(), "Skip to the content", "the first press of Tab");
+  await keyboard.press("Enter");
+  await tabTo("search");
   await keyboard.type(DEVICE);
   await page.getByText("Page 1 shows 1 match.").waitFor();
   await tabTo(DEVICE);
   await keyboard.press("Enter");
-  await page.getByRole("tab", { name: "Twin" }).waitFor();
+  await page.getByRole("heading", { name: DEVICE, level: 2 }).and(page.locator(":focus")).waitFor();
   await tabTo("Twin");
   await keyboard.press("ArrowRight");
   await keyboard.press("Tab");

@@ -6,7 +6,7 @@ import { configurations } from "./configurations.js";
 import { devices } from "./devices.js";
 import { device } from "./device.js";
 import { dropAll, isUnsaved } from "./drafts.js";
-import { attempt, element, field, form, notice } from "./elements.js";
+import { attempt, element, field, focusHeading, form, notice } from "./elements.js";
 import { enrollments } from "./enrollments.js";
 import { faults } from "./faults.js";
 import { jobs } from "./jobs.js";
@@ -38,7 +38,7 @@ function show() {
     else link.removeAttribute("aria-current");
   }
   main.replaceChildren();
-  leave = open(main) ?? (() => {});
+  leave = open(main);
 }
 
 function decoded(segment) {
@@ -62,6 +62,7 @@ function showSignIn(reason) {
     key.value = "";
     await send("session", { method: "POST", body });
     start();
+    focusHeading();
   };
   const { whole } = form(
     "Sign in",
@@ -93,7 +94,11 @@ document.getElementById("skip").addEventListener("click", (event) => {
 
 window.addEventListener("hashchange", () => {
   if (location.hash.startsWith("#sign-in=")) location.reload();
-  else if (!signOut.hidden) show();
+  else if (!signOut.hidden) {
+    show();
+    // The link that had the focus can be gone.
+    focusHeading();
+  }
 });
 
 const theme = document.getElementById("theme");

@@ -114,7 +114,6 @@ export function devices(main) {
       summary.textContent = "This is the last list that the hub has sent.";
     },
   );
-  search.focus();
   return () => {
     unsubscribe();
     clearTimeout(timer);
