@@ -71,6 +71,7 @@ async function main() {
     await setsFaults(page);
     await managesTheFleet(page);
     await fitsNarrowWindows(page);
+    await showsEdgesOfControls(page);
     await measuresChanges(page);
     await signsOut(page);
     assert.deepEqual(problems, []);
@@ -506,6 +507,33 @@ async function fitsNarrowWindows(page) {
   const { width } = await value.boundingBox();
   assert.ok(width > 110, `a value of a twin has ${width} pixels`);
   await page.setViewportSize(window);
+}
+
+// WCAG 1.4.11 asks for a contrast of 3:1 between a control and what is around it.
+async function showsEdgesOfControls(page) {
+  await page.goto(`${HUB}/#/faults`);
+  await page.getByRole("button", { name: "Set the fault" }).waitFor();
+  for (const theme of ["light", "dark"]) {
+    await page.getByLabel("Colors").selectOption(theme);
+    const contrasts = await page.evaluate(() => {
+      const luminance = (color) => {
+        const linear = color.match(/\d+/g).slice(0, 3).map((part) => (part <= 10 ? part / 3294.6 : ((part / 255 + 0.055) / 1.055) ** 2.4));
+        return linear[0] * 0.2126 + linear[1] * 0.7152 + linear[2] * 0.0722;
+      };
+      const behind = (node) => {
+        const color = getComputedStyle(node).backgroundColor;
+        return color === "rgba(0, 0, 0, 0)" ? behind(node.parentElement) : color;
+      };
+      const controls = [...document.querySelectorAll("input, select, textarea, button")].filter((control) => control.checkVisibility());
+      return controls.map((control) => {
+        const edge = luminance(getComputedStyle(control).borderTopColor);
+        const around = luminance(behind(control.parentElement));
+        return (Math.max(edge, around) + 0.05) / (Math.min(edge, around) + 0.05);
+      });
+    });
+    assert.ok(contrasts.length > 5 && Math.min(...contrasts) >= 3, `contrasts of edges, ${theme}: ${contrasts}`);
+  }
+  await page.getByLabel("Colors").selectOption("system");
 }
 
 // A change carries the time at which the hub had it: the request has been answered by then.
