@@ -14,7 +14,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
 /// Names of the files below [`PREFIX`], their types and contents.
-const FILES: [(&str, &str, &str); 20] = [
+const FILES: [(&str, &str, &str); 21] = [
     ("style.css", STYLE, include_str!("page/style.css")),
     ("icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
     ("app.js", SCRIPT, include_str!("page/app.js")),
@@ -25,6 +25,7 @@ const FILES: [(&str, &str, &str); 20] = [
     ("stream.js", SCRIPT, include_str!("page/stream.js")),
     ("devices.js", SCRIPT, include_str!("page/devices.js")),
     ("device.js", SCRIPT, include_str!("page/device.js")),
+    ("modules.js", SCRIPT, include_str!("page/modules.js")),
     ("twin.js", SCRIPT, include_str!("page/twin.js")),
     ("methods.js", SCRIPT, include_str!("page/methods.js")),
     ("messages.js", SCRIPT, include_str!("page/messages.js")),

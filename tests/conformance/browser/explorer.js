@@ -67,6 +67,7 @@ async function main() {
     await showsHostileText(page);
     await showsTraffic(page);
     await pausesMessages(page);
+    await showsModules(page);
     await admitsALostConnection(context);
     await setsFaults(page);
     await managesTheFleet(page);
@@ -275,6 +276,23 @@ async function showsTraffic(page) {
   await panel.getByRole("row", { name: "from the device" }).filter({ hasText: "$iothub/methods/res/" }).first().waitFor();
   await shot(page, "traffic");
   await page.getByLabel("Colors").selectOption("system");
+}
+
+// The modules of a device come and go with the events of the hub.
+async function showsModules(page) {
+  const path = `/devices/${encodeURIComponent(ODD_DEVICE)}/modules`;
+  await page.goto(`${HUB}/#/device/${encodeURIComponent(ODD_DEVICE)}/twin`);
+  await page.getByText("live", { exact: true }).waitFor();
+  const modules = page.getByRole("list", { name: "Modules" });
+  for (const moduleId of ["camera", "oven"]) await rest("PUT", `${path}/${moduleId}`, { deviceId: ODD_DEVICE, moduleId });
+  await modules.getByRole("listitem").filter({ hasText: "camera disconnected" }).waitFor();
+  await modules.getByRole("listitem").filter({ hasText: "oven disconnected" }).waitFor();
+  await page.getByRole("link", { name: "All devices" }).click();
+  await modules.waitFor({ state: "detached" });
+  await page.goBack();
+  await modules.getByRole("listitem").filter({ hasText: "oven" }).waitFor();
+  for (const moduleId of ["camera", "oven"]) await rest("DELETE", `${path}/${moduleId}`, undefined, { "if-match": "*" });
+  await modules.waitFor({ state: "hidden" });
 }
 
 // Messages of a pause are counted and shown after it.

@@ -1,10 +1,11 @@
-// A device: its connection, and tabs with its twin, methods, telemetry and traffic.
+// A device: its connection, its modules, and tabs with its twin, methods, telemetry and traffic.
 
 import { json, twinPath } from "./api.js";
 import { element, notice } from "./elements.js";
 import { setState } from "./devices.js";
 import { telemetry, traffic } from "./messages.js";
 import { methods } from "./methods.js";
+import { modules } from "./modules.js";
 import { subscribe } from "./stream.js";
 import { twin } from "./twin.js";
 
@@ -25,9 +26,9 @@ export function device(main, id, selected) {
   main.append(
     element("p", {}, element("a", { href: "#/devices" }, "All devices")),
     element("h2", {}, id, " ", state),
-    tabList,
-    dropped,
   );
+  const ofDevice = modules(main, id);
+  main.append(tabList, dropped);
   for (const [name, label, open] of TABS) {
     const panel = element("section", {
       role: "tabpanel", id: `panel-${name}`, "aria-labelledby": `tab-${name}`, tabindex: "0", hidden: true,
@@ -72,13 +73,18 @@ export function device(main, id, selected) {
     listensToTraffic = withTraffic;
     unsubscribe();
     const kinds = withTraffic ? `${KINDS},traffic` : KINDS;
-    unsubscribe = subscribe({ device: id, kinds }, receive, refresh, () => setState(state, null));
+    unsubscribe = subscribe({ device: id, kinds }, receive, refresh, () => {
+      setState(state, null);
+      ofDevice.doubt();
+    });
   }
 
   function receive(kind, data) {
     if (kind === "dropped") {
       dropped.textContent = `${data.dropped} events are missing: this page was too slow`;
       refresh();
+    } else if (kind === "lifecycle" && data.moduleId) {
+      ofDevice.read();
     } else if (kind === "lifecycle") {
       if (data.opType === "deviceConnected") setState(state, true);
       if (data.opType === "deviceDisconnected") setState(state, false);
@@ -88,6 +94,7 @@ export function device(main, id, selected) {
   }
 
   async function refresh() {
+    ofDevice.read();
     try {
       const found = await json(twinPath(id));
       notice();

@@ -1,4 +1,4 @@
-// Views that are read again and again while they are visible.
+// Views that are read again: regularly while they are visible, or after events.
 
 import { notice } from "./elements.js";
 import { LIVE, LOST, REFUSED, showLive } from "./stream.js";
@@ -33,5 +33,23 @@ export function repeat(action) {
     ended = true;
     clearTimeout(timer);
     showLive("");
+  };
+}
+
+/** Returns a function that runs an action. Calls during a run are covered by one further run. */
+export function merged(action) {
+  let calls = 0;
+  return async () => {
+    calls += 1;
+    if (calls > 1) return;
+    while (calls > 0) {
+      const covered = calls;
+      try {
+        await action();
+      } catch (error) {
+        notice(error.message);
+      }
+      calls -= covered;
+    }
   };
 }

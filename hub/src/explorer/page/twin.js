@@ -2,7 +2,8 @@
 
 import { json, twinPath } from "./api.js";
 import { draft, drop, keep } from "./drafts.js";
-import { clock, element, field, form, notice, table } from "./elements.js";
+import { clock, element, field, form, table } from "./elements.js";
+import { merged } from "./repeat.js";
 import { tags } from "./tags.js";
 
 const SECTIONS = [
@@ -109,21 +110,7 @@ export function twin(panel, id) {
     tagEditor.show(found);
   }
 
-  // Events that arrive during a request are covered by one further request.
-  let requests = 0;
-  async function follow() {
-    requests += 1;
-    if (requests > 1) return;
-    while (requests > 0) {
-      const covered = requests;
-      try {
-        refresh(await json(twinPath(id)));
-      } catch (error) {
-        notice(error.message);
-      }
-      requests -= covered;
-    }
-  }
+  const follow = merged(async () => refresh(await json(twinPath(id))));
 
   return {
     refresh,
