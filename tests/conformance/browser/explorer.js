@@ -43,7 +43,7 @@ async function main() {
   });
   try {
     // The system's store of certificates does not have the authority of the hub.
-    const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1200, height: 760 } });
+    const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1200, height: 840 } });
     context.setDefaultTimeout(30_000);
     const page = await context.newPage();
     const problems = [];
@@ -84,6 +84,7 @@ async function main() {
 
 async function shot(page, name) {
   if (!SHOTS) return;
+  await page.evaluate(() => scrollTo(0, 0));
   const session = await page.context().newCDPSession(page);
   const { data } = await session.send("Page.captureScreenshot", { format: "webp", quality: 75 });
   fs.writeFileSync(`${SHOTS}/explorer-${name}.webp`, Buffer.from(data, "base64"));
