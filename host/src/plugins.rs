@@ -102,7 +102,9 @@ impl PluginError {
             PluginError::Load { name, source: LoadError::Read { source, .. } }
                 if matches!(
                     source.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::IsADirectory
+                    io::ErrorKind::NotFound
+                        | io::ErrorKind::IsADirectory
+                        | io::ErrorKind::InvalidInput
                 ) =>
             {
                 Some(format!(

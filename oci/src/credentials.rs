@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use tokio::task::spawn_blocking;
 
 use crate::strict;
 
@@ -123,7 +124,9 @@ impl Store {
     /// Returns the credentials for a registry.
     pub async fn find(&self, registry: &str) -> Result<Option<Credential>, CredentialError> {
         for path in &self.files {
-            let bytes = match tokio::fs::read(path).await {
+            let file = path.clone();
+            let read = spawn_blocking(move || program::text::read_bytes(&file)).await;
+            let bytes = match read.map_err(std::io::Error::other).flatten() {
                 Ok(bytes) => bytes,
                 Err(error) if !self.must_exist && error.kind() == std::io::ErrorKind::NotFound => {
                     continue;

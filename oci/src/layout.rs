@@ -90,11 +90,7 @@ impl Layout {
     /// Reads a file of at most `max` bytes.
     async fn read(&self, path: &Path, max: usize) -> Result<Vec<u8>, SourceError> {
         let failed = |source| SourceError::File { path: path.to_owned(), source };
-        let file = tokio::fs::File::open(path).await.map_err(failed)?;
-        // A device file or a pipe could be read without end.
-        if !file.metadata().await.map_err(failed)?.is_file() {
-            return Err(failed(io::Error::other("not a file")));
-        }
+        let file = open(path).await.map_err(failed)?;
         let mut bytes = Vec::new();
         file.take(max as u64 + 1).read_to_end(&mut bytes).await.map_err(failed)?;
         match bytes.len() > max {
@@ -209,9 +205,9 @@ impl Source for Layout {
         let path = self.blob_path(&blob.digest);
         let failed =
             |source| self.not_found(&blob.digest, SourceError::File { path: path.clone(), source });
-        let mut source = tokio::fs::File::open(&path).await.map_err(failed)?;
+        let mut source = open(&path).await.map_err(failed)?;
         let metadata = source.metadata().await.map_err(failed)?;
-        if !metadata.is_file() || metadata.len() != blob.size {
+        if metadata.len() != blob.size {
             return Err(SourceError::WrongSize {
                 subject: blob.digest.to_string(),
                 expected: blob.size,
@@ -261,6 +257,13 @@ impl Source for Layout {
         }
         Ok(found)
     }
+}
+
+/// Opens a regular file. A pipe or a device could be read without an end.
+async fn open(path: &Path) -> io::Result<tokio::fs::File> {
+    let path = path.to_owned();
+    let opened = tokio::task::spawn_blocking(move || program::open(&path)).await;
+    opened.map_err(io::Error::other)?.map(tokio::fs::File::from_std)
 }
 
 #[cfg(test)]

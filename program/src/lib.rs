@@ -36,6 +36,7 @@
 //!   commands that wait for something to print.
 //! * [`Signals`]: Ctrl-C and SIGTERM.
 //! * [`FileStamp`]: detection of changed files by their metadata.
+//! * [`open()`]: regular files, without waiting for the writer of a pipe.
 //! * [`text`]: text from files, standard input and environment variables.
 //! * [`toml_text`]: TOML with all of its errors (feature `toml`), and [`FormatWords`] for errors
 //!   about types.
@@ -54,6 +55,7 @@ mod counted;
 pub mod duration;
 mod file_stamp;
 mod log;
+mod open;
 mod open_files;
 mod output;
 #[cfg(feature = "progress")]
@@ -75,6 +77,7 @@ pub use log::{
     EventFields, Forwarding, Log, LogFilter, LogFilterError, LogForwarder, LogReceiver, LogWriter,
     forward_log, log, lost_lines,
 };
+pub use open::open;
 pub use open_files::allow_open_files;
 pub use output::has_colours;
 #[cfg(feature = "progress")]

@@ -1,16 +1,17 @@
 //! Text input from users: files, standard input and environment variables.
 //!
-//! A byte order mark, which some editors write, is removed. UTF-16 and endless input, such
-//! as a device file, are reported as errors.
+//! A byte order mark, which some editors write, is removed. UTF-16, endless input, and files that
+//! are neither regular nor the pipe of a command are reported as errors.
 //!
 //! The message of an [`io::Error`] from this module does not name the source of the text.
 //! The caller knows the source and adds it.
 
 use std::env;
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
+
+use crate::open::open_text;
 
 /// Maximum length of a text, in bytes. The certificates of a system take 0.3 MB, and 50,000
 /// connection strings take 8 MB.
@@ -22,8 +23,8 @@ const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 ///
 /// # Errors
 ///
-/// Returns an error if the file cannot be read, is not UTF-8, or is longer than
-/// [`MAX_TEXT_BYTES`].
+/// Returns an error if the file cannot be read, is a named pipe, a socket or a device, is not
+/// UTF-8, or is longer than [`MAX_TEXT_BYTES`].
 pub fn read(path: &Path) -> io::Result<String> {
     decode(read_bytes(path)?)
 }
@@ -33,10 +34,10 @@ pub fn read(path: &Path) -> io::Result<String> {
 ///
 /// # Errors
 ///
-/// Returns an error if the file cannot be read, is UTF-16, or is longer than
-/// [`MAX_TEXT_BYTES`].
+/// Returns an error if the file cannot be read, is a named pipe, a socket or a device, is UTF-16,
+/// or is longer than [`MAX_TEXT_BYTES`].
 pub fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    bounded(File::open(path)?)
+    bounded(open_text(path)?)
 }
 
 /// Reads standard input to its end, as text.
@@ -156,8 +157,8 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_file_is_refused() {
-        let error = read(Path::new("/dev/zero")).unwrap_err().to_string();
+    fn a_text_above_the_limit_is_refused() {
+        let error = read_text(&vec![b'a'; 33 << 20]).unwrap_err();
         assert_eq!(error, "longer than 32 MiB, the limit for a text");
     }
 

@@ -9,6 +9,7 @@ use serde_json::json;
 /// Starts a rig with two plugins, one of which has a known good version.
 async fn rig_with_known_good() -> Running {
     let rig = Rig::new()
+        .host(set("host.compile_cache", "compiled"))
         .plugin("version-one.wat", set("methods", vec!["one"]))
         .plugin("reply.wat", set("methods", vec!["reply"]))
         .start()
@@ -40,22 +41,43 @@ async fn a_corrupt_plugin_is_replaced_by_its_known_good_version() {
     assert!(error.contains("unexpected end-of-file"), "{error}");
 }
 
-/// The slow plugin file is a pipe, because reading it waits for a writer.
+#[tokio::test]
+async fn a_plugin_file_that_is_a_pipe_is_replaced_by_its_known_good_version() {
+    let mut rig = rig_with_known_good().await;
+    rig.stop_host().await.unwrap();
+    let file = rig.plugin_file("version-one");
+    fs::remove_file(&file).unwrap();
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    rig.start_host().await;
+
+    assert_eq!(rig.service.call("reply", json!(1)).await.unwrap().payload, json!(1));
+    assert_eq!(rig.service.call("one", json!(1)).await.unwrap().payload["first"], "one");
+    let error = until("the pipe is reported", || async {
+        let plugin = rig.service.reported().await["plugins"]["version-one"].take();
+        (!plugin["lastError"].is_null()).then(|| plugin["lastError"].to_string())
+    })
+    .await;
+    assert!(error.contains("not a regular file"), "{error}");
+    rig.stop_host().await.unwrap();
+}
+
+/// The compiled code of the slow plugin is a pipe, because reading it waits for a writer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_is_reachable_before_its_plugins_are_loaded() {
     let mut rig = rig_with_known_good().await;
     rig.stop_host().await.unwrap();
-    let (file, slow) = (rig.plugin_file("version-one"), rig.data().join("slow"));
-    assert!(Command::new("mkfifo").arg(&slow).status().unwrap().success());
-    let aside = rig.data().join("aside");
-    fs::rename(&file, &aside).unwrap();
-    std::os::unix::fs::symlink(&slow, &file).unwrap();
+    let module = fs::read(rig.plugin_file("version-one")).unwrap();
+    let digest = oci::Digest::of(&plugin::encode(&module).unwrap()).hex();
+    let cached = fs::read_dir(rig.directory().join("compiled")).unwrap();
+    let mut cached = cached.map(|entry| entry.unwrap().path());
+    let slow = cached.find(|path| path.to_string_lossy().contains(&digest)).unwrap();
+    fs::remove_file(&slow).unwrap();
+    assert!(Command::new("mkfifo").args(["-m", "600"]).arg(&slow).status().unwrap().success());
     rig.start_host().await;
 
     assert_eq!(rig.service.call("reply", json!(1)).await.unwrap().payload, json!(1));
     rig.until_reported("/plugins/version-one/state", &json!("loading")).await;
 
-    fs::rename(&aside, &file).unwrap();
     let writer = tokio::task::spawn_blocking(move || fs::write(slow, ""));
     within("the pipe is read", writer).await.unwrap().unwrap();
     rig.until_reported("/plugins/version-one/state", &json!("active")).await;

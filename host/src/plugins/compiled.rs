@@ -5,7 +5,6 @@
 //! must be a file that nobody but the host's user and root can write. An image must contain a
 //! component, which the host compiles.
 
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -64,6 +63,9 @@ impl NotAccepted {
             NotAccepted::Signature(_) => {
                 "compile it again with `--key FILE`, whose public key is in `keys` under [host.trust]"
             }
+            NotAccepted::Read { source, .. } if source.kind() == io::ErrorKind::InvalidInput => {
+                "replace it by the file that `behaviour compile --key FILE` writes"
+            }
             NotAccepted::Read { .. } => "make the file readable for the host's user",
             NotAccepted::Keys(error) => error.hint(),
         }
@@ -96,7 +98,7 @@ pub(super) fn accept(
 
 /// Reads a signature. Returns `None` if there is none.
 fn read_bundle(path: &Path) -> io::Result<Option<Bundle>> {
-    let file = match File::open(path) {
+    let file = match program::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),

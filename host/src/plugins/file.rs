@@ -1,6 +1,5 @@
 //! Consistent reading of a file that can be replaced or overwritten at any time.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -40,11 +39,11 @@ pub(crate) enum FileError {
 }
 
 impl WholeFile {
-    /// Reads a file of at most `limit_bytes`. Repeats a read during which the file changed, and
+    /// Reads a regular file of at most `limit_bytes`. Repeats a read during which the file changed, and
     /// returns an error if it keeps changing.
     pub(crate) fn read(path: &Path, limit_bytes: usize) -> Result<WholeFile, FileError> {
         for _ in 0..MAX_ATTEMPTS {
-            let file = File::open(path).map_err(FileError::Read)?;
+            let file = program::open(path).map_err(FileError::Read)?;
             let before = file.metadata().map_err(FileError::Read)?;
             if before.len() > limit_bytes as u64 {
                 return Err(FileError::TooLarge { bytes: before.len(), limit_bytes });

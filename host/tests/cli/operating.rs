@@ -164,6 +164,22 @@ fn a_second_host_with_the_same_configuration_is_refused() {
 }
 
 #[test]
+fn a_pipe_in_place_of_a_file_is_refused_without_waiting_for_its_writer() {
+    let toml = format!("[hub]\nport = 1\nca_file = \"ca.pem\"\n{}", plugin("reply.wasm"));
+    for name in ["reply.wasm", "ca.pem", "host.toml"] {
+        let folder = directory(&toml);
+        let file = folder.path().join(name);
+        let _removed = std::fs::remove_file(&file);
+        let made = std::process::Command::new("mkfifo").arg(&file).status();
+        assert!(made.unwrap().success());
+        let check = program(folder.path(), &["check"], Some(&identity())).output().unwrap();
+        let output = String::from_utf8(check.stderr).unwrap();
+        assert_eq!(check.status.code(), Some(1), "{output}");
+        assert!(output.contains(name) && output.contains("not a regular file"), "{output}");
+    }
+}
+
+#[test]
 fn completions_offer_the_plugins_of_a_configuration_without_a_running_host() {
     let folder = directory(&plugin("reply.wasm"));
     let words = ["--", "behaviour-host", "plugins", "disable", ""];

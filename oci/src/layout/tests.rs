@@ -58,6 +58,29 @@ async fn an_image_is_read_by_tag_and_by_digest() {
     assert!(layout.blob(&image(), &found.manifest.config, 4096).await.is_ok());
 }
 
+/// Replaces a file by a pipe without a writer.
+fn make_pipe(path: &Path) {
+    let _removed = fs::remove_file(path);
+    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+#[tokio::test]
+async fn a_pipe_in_place_of_a_file_is_refused_without_waiting_for_its_writer() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = filled(folder.path()).await;
+    let manifest = artifact().manifest;
+    let layer = manifest.component().unwrap();
+    make_pipe(&layout.blob_path(&layer.digest));
+    let file = folder.path().join("copy");
+    let of_blob = layout.blob_to_file(&image(), layer, &file, &|_| ()).await.unwrap_err();
+    make_pipe(&folder.path().join("index.json"));
+    let of_index = resolve(&layout, &image()).await.unwrap_err();
+    for error in [of_blob, of_index] {
+        let text = program::chain(&error).to_string();
+        assert!(text.ends_with("not a regular file"), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn a_missing_or_damaged_blob_is_refused() {
     let folder = tempfile::tempdir().unwrap();

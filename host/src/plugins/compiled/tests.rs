@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use oci::signature::{KeyType, PrivateKey, sign};
 use plugin::{Limits, TARGET, compile_for};
@@ -140,3 +141,15 @@ fn code_for_another_target_is_refused_with_the_target_of_this_host() {
     );
     assert!(error.contains(&format!("`behaviour compile --target {TARGET}`")), "{error}");
 }
+#[test]
+fn a_signature_that_is_a_pipe_is_refused_instead_of_waiting_for_its_writer() {
+    let device = Device::new(TARGET);
+    device.sign();
+    let bundle = signature::bundle_path(&device.file);
+    fs::remove_file(&bundle).unwrap();
+    assert!(Command::new("mkfifo").arg(bundle).status().unwrap().success());
+    let error = device.load(KEYS).unwrap_err();
+    let expected = "signature FOLDER/answers.compiled.sigstore.json: not a regular file";
+    assert!(error.contains(expected), "{error}");
+}
+
