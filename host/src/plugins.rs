@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 
-use plugin::{Capability, Engine, EngineError, EngineSettings, LoadError, Plugin, QueueMemory};
+use plugin::{
+    Capability, CompiledCode, Engine, EngineError, EngineSettings, LoadError, Plugin, QueueMemory,
+};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 use trust::TrustError;
@@ -203,15 +205,18 @@ impl Loader {
         let begun = std::time::Instant::now();
         let hits = self.engine.cache_hits();
         let settings = Arc::new(section.settings.clone());
+        let not_loaded = |source| PluginError::Load { name: name.to_owned(), source };
         let made = match plugin::is_compiled(&file.bytes) {
             true => {
+                // Before the signature, whose refusal would not say that the file is damaged.
+                let code = CompiledCode::parse(&file.bytes).map_err(not_loaded)?;
                 compiled::accept(section, file, &self.trust)
                     .map_err(|source| PluginError::NotAccepted { name: name.to_owned(), source })?;
-                self.engine.load_compiled(name, &file.bytes, settings.to_sandbox())
+                self.engine.load_compiled(name, code, settings.to_sandbox())
             }
             false => self.engine.load(name, &file.bytes, settings.to_sandbox()),
         };
-        let plugin = made.map_err(|source| PluginError::Load { name: name.to_owned(), source })?;
+        let plugin = made.map_err(not_loaded)?;
         let cached = self.engine.cache_hits() > hits;
         self.has_compiled.fetch_or(!cached, Ordering::Relaxed);
         if !cached {

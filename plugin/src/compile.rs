@@ -1,11 +1,12 @@
 //! Machine code of plugins: compiled from a component, or elsewhere.
 //!
 //! `compiler` compiles components, if the crate is built with it. Code is mapped from files in the
-//! [`cache`].
+//! [`cache`]. Code that was compiled elsewhere comes in a [`file`] with its digest.
 
 pub(crate) mod cache;
 #[cfg(feature = "compiler")]
 pub(crate) mod compiler;
+pub(crate) mod file;
 #[cfg(feature = "compiler")]
 mod functions;
 #[cfg(feature = "compiler")]

@@ -142,6 +142,9 @@ pub enum LoadError {
         /// Suggested remedy.
         hint: String,
     },
+    /// A compiled file that lacks bytes or has others than it was written with.
+    #[error("damaged: the file does not match the digest that it contains")]
+    Damaged,
     /// Code that was compiled for another version of wasmtime, another machine or another
     /// processor.
     #[error("compiled for another host: {reason}")]
@@ -325,6 +328,7 @@ impl LoadError {
                 "use x86_64-unknown-linux-gnu or aarch64-unknown-linux-gnu, or pulley64 or pulley32 for \
                  the interpreter"
             }
+            LoadError::Damaged => "copy it again, or compile it again",
             LoadError::TooLarge { .. } => "raise `component_bytes` in the plugin's limits",
             _ => return None,
         })

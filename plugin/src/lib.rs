@@ -68,6 +68,7 @@ pub use budget::queues::{NoQueueMemory, QueueMemory, QueuedMemory};
 pub use call::{Answer, Call};
 pub use capability::{Capability, UnknownCapability};
 pub use compile::Compiled;
+pub use compile::file::CompiledCode;
 #[cfg(feature = "compiler")]
 pub use component::encode::{encode, encode_for};
 pub use component::imports::{Exports, Provider};

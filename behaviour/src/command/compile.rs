@@ -21,7 +21,7 @@ Compile a plugin for hosts without a compiler.
 
 The file runs only on the named target, on hosts with the same version of wasmtime, which --version prints. It is machine code, which can do everything that the host can. \
 So a host loads it only with a signature of a key under [host.trust], or if nobody but the host's user and root can write to the \
-file. With --key, the signature is written beside it, to FILE.sigstore.json.
+file. The file contains the digest of the code, by which a host refuses a damaged file. With --key, the signature is written beside it, to FILE.sigstore.json.
 
 A component in an image is compiled by the host; a compiled file cannot be published.";
 

@@ -43,6 +43,10 @@ impl Digest {
     pub(crate) fn of(bytes: &[u8]) -> Digest {
         Digest(Sha256::digest(bytes).into())
     }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl fmt::Display for Digest {
@@ -60,8 +64,13 @@ pub(crate) struct Source {
 }
 
 impl Source {
+    #[cfg(any(feature = "compiler", test))]
     pub(crate) fn of(bytes: &[u8], limits: &Limits) -> Source {
-        Source { digest: Digest::of(bytes), memory_bytes: limits.memory_bytes }
+        Source::new(Digest::of(bytes), limits)
+    }
+
+    pub(crate) fn new(digest: Digest, limits: &Limits) -> Source {
+        Source { digest, memory_bytes: limits.memory_bytes }
     }
 }
 

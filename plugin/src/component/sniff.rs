@@ -2,6 +2,10 @@
 
 use wasmtime::{Engine, Precompiled};
 
+/// First bytes of a file of compiled code. The null byte and the line end show a conversion as
+/// text.
+pub(crate) const COMPILED: [u8; 16] = *b"\0device code 1\r\n";
+
 /// Format of a plugin's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileFormat {
@@ -20,8 +24,11 @@ pub(crate) fn sniff(bytes: &[u8]) -> Result<FileFormat, String> {
             Err("an unsupported version of the binary format".to_owned())
         }
         [] => Err("an empty file".to_owned()),
-        [0x7f, b'E', b'L', b'F', ..] if is_compiled(bytes) => {
-            Err("a plugin that is compiled already".to_owned())
+        _ if is_compiled(bytes) => Err("a plugin that is compiled already".to_owned()),
+        [0x7f, b'E', b'L', b'F', ..]
+            if Engine::detect_precompiled(bytes) == Some(Precompiled::Component) =>
+        {
+            Err("code of wasmtime without the digest of `behaviour compile`".to_owned())
         }
         [0x7f, b'E', b'L', b'F', ..] => {
             Err("a program or library for this machine (ELF)".to_owned())
@@ -30,9 +37,11 @@ pub(crate) fn sniff(bytes: &[u8]) -> Result<FileFormat, String> {
     }
 }
 
-/// Returns `true` if the bytes are a plugin that was compiled elsewhere.
+/// Returns `true` if the bytes are a plugin that was compiled elsewhere, also if they are damaged.
 pub fn is_compiled(bytes: &[u8]) -> bool {
-    Engine::detect_precompiled(bytes) == Some(Precompiled::Component)
+    let start = &bytes[..bytes.len().min(COMPILED.len())];
+    // A single null byte can also be the start of a component.
+    start.len() > 1 && COMPILED.starts_with(start)
 }
 
 fn sniff_text(bytes: &[u8]) -> Result<FileFormat, String> {
@@ -111,6 +120,7 @@ mod tests {
         check("", Err("an empty file"));
         check("#!/bin/sh\necho a long line", Err("starts with \"#!/bin/sh\\necho a\""));
         check(b"\x7fELF\x02\x01", Err("a program or library for this machine (ELF)"));
+        check(COMPILED, Err("a plugin that is compiled already"));
         check("(module)", Err("text of a core module; only components can be in text form"));
         check("(; never closed", Err("starts with \"(; never closed\""));
         check(b"\0asm\x07\0\x09\0", Err("an unsupported version of the binary format"));

@@ -6,6 +6,7 @@ use crate::budget::Budget;
 use crate::compile::Compiled;
 use crate::compile::cache::Source;
 use crate::compile::compiler::Compiler;
+use crate::compile::file::CompiledCode;
 use crate::component;
 use crate::error::one_line;
 use crate::{EngineSettings, Limits, LoadError};
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 /// Compiles a component for another host, whose program must have the same version of wasmtime. The
 /// code needs no features of the processor beyond those that all processors of the target have.
-/// Blocks.
+/// Returns a file for [`CompiledCode::parse`]. Blocks.
 pub fn compile_for(target: &str, bytes: &[u8], limits: &Limits) -> Result<Vec<u8>, LoadError> {
     let unusable =
         |error| LoadError::Target { target: target.to_owned(), reason: one_line(&error) };
@@ -24,7 +25,8 @@ pub fn compile_for(target: &str, bytes: &[u8], limits: &Limits) -> Result<Vec<u8
     let compiler = Compiler::default();
     component::check_size(bytes.len() as u64, limits)?;
     let bytes = compiler.binary(bytes, limits, &budget)?;
-    compiler.code_of(&wasmtime, &bytes, limits, &budget)
+    let code = compiler.code_of(&wasmtime, &bytes, limits, &budget)?;
+    Ok(CompiledCode::file(&code))
 }
 
 impl Engine {

@@ -6,6 +6,7 @@
 
 use super::Engine;
 use crate::compile::cache::Source;
+use crate::compile::file::CompiledCode;
 use crate::compile::{Compiled, deserialize};
 use crate::error::one_line;
 use crate::{Limits, LoadError};
@@ -27,8 +28,12 @@ pub const TARGET: &str = if cfg!(all(target_arch = "x86_64", target_os = "linux"
 impl Engine {
     /// Prepares code that was compiled elsewhere, which is copied to the cache and mapped from
     /// there.
-    pub(crate) fn accept(&self, code: &[u8], limits: &Limits) -> Result<Compiled, LoadError> {
-        let source = Source::of(code, limits);
+    pub(crate) fn accept(
+        &self,
+        CompiledCode { code, digest }: CompiledCode<'_>,
+        limits: &Limits,
+    ) -> Result<Compiled, LoadError> {
+        let source = Source::new(digest, limits);
         let (wasmtime, cache) = (self.parts.pools.current().wasmtime.clone(), &self.parts.cache);
         if let Some((component, in_use)) = cache.as_ref().and_then(|it| it.get(&wasmtime, &source))
         {

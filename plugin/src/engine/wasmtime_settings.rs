@@ -220,6 +220,7 @@ fn pool_config(
 mod tests {
     use super::*;
     use crate::compile::deserialize;
+    use crate::compile::file::CompiledCode;
     use crate::{Limits, TARGET, compile_for};
     use std::process::Command;
 
@@ -243,18 +244,19 @@ mod tests {
             return;
         }
         let settings = EngineSettings::default();
-        let code =
+        let file =
             compile_for(TARGET, &fixtures::guest("answers.wat"), &Limits::default()).unwrap();
+        let code = CompiledCode::parse(&file).ok().unwrap().code;
         let (steady, steady_instances) = create_with(&settings, Purpose::Steady, false).unwrap();
         let (burst, burst_instances) = create_with(&settings, Purpose::Burst, false).unwrap();
         assert_eq!((steady_instances, burst_instances), (8, 28));
         for wasmtime in [steady, burst] {
-            assert!(deserialize(&wasmtime, &code).is_ok());
+            assert!(deserialize(&wasmtime, code).is_ok());
         }
         let (compact, instances) = create_with(&settings, Purpose::Steady, true).unwrap();
         assert_eq!(instances, STEADY_INSTANCES);
         assert!(
-            deserialize(&compact, &code).is_err(),
+            deserialize(&compact, code).is_err(),
             "its memories have less space than the code needs"
         );
     }

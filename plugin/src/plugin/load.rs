@@ -10,12 +10,15 @@ use super::{Loaded, Plugin};
 use crate::about::About;
 use crate::call::memory::PluginMemory;
 use crate::call::{http, wasi};
+use crate::compile::file::CompiledCode;
 use crate::component;
 #[cfg(feature = "compiler")]
 use crate::component::imports::check_imports_of_bytes;
 use crate::component::imports::{
     Imports, SUPPORTED_VERSION, check_exports, check_imports, newer_than_host,
 };
+#[cfg(not(feature = "compiler"))]
+use crate::component::sniff::sniff;
 #[cfg(not(feature = "compiler"))]
 use crate::engine::ready::how_to_compile;
 use crate::error::one_line;
@@ -46,18 +49,18 @@ impl Engine {
         self.plugin(name, &compiled, settings)
     }
 
-    /// Loads a plugin that was compiled elsewhere ([`is_compiled`](crate::is_compiled)).
+    /// Loads a plugin that was compiled elsewhere.
     ///
     /// The caller vouches for the code: it can do everything that this process can. Before the
     /// call, verify a signature, or that nobody else could have written the file.
     pub fn load_compiled(
         &self,
         name: &str,
-        code: &[u8],
+        code: CompiledCode<'_>,
         settings: PluginSettings,
     ) -> Result<Plugin, LoadError> {
         self.check_limits(&settings.limits)?;
-        component::check_size(code.len() as u64, &settings.limits)?;
+        component::check_size(code.code.len() as u64, &settings.limits)?;
         let compiled = self.accept(code, &settings.limits)?;
         self.plugin(name, &compiled, settings)
     }
@@ -79,9 +82,10 @@ impl Engine {
     fn compile_allowed(
         &self,
         _name: &str,
-        _bytes: &[u8],
+        bytes: &[u8],
         _settings: &PluginSettings,
     ) -> Result<Compiled, LoadError> {
+        sniff(bytes).map_err(LoadError::NotWebAssembly)?;
         Err(LoadError::NoCompiler { hint: how_to_compile() })
     }
 

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use oci::signature::{KeyType, PrivateKey, sign};
 use plugin::{Limits, TARGET, compile_for};
+use sha2::{Digest as _, Sha256};
 
 use super::super::{Loader, load_all};
 use super::*;
@@ -53,11 +54,21 @@ impl Device {
         })
     }
 
+    /// Damages the code as a failing disk does.
+    fn damage_the_code(&self) {
+        let mut file = fs::read(&self.file).unwrap();
+        let middle = file.len() / 2;
+        file[middle] ^= 1;
+        fs::write(&self.file, file).unwrap();
+    }
+
+    /// Changes the code and its digest as an attacker does.
     fn change_the_code(&self) {
-        let mut code = fs::read(&self.file).unwrap();
-        let middle = code.len() / 2;
-        code[middle] ^= 1;
-        fs::write(&self.file, code).unwrap();
+        self.damage_the_code();
+        let mut file = fs::read(&self.file).unwrap();
+        let digest = Sha256::digest(&file[48..]);
+        file[16..48].copy_from_slice(&digest);
+        fs::write(&self.file, file).unwrap();
     }
 }
 
@@ -102,6 +113,17 @@ fn changed_code_is_refused_by_its_signature_even_if_the_file_is_the_hosts_own() 
 }
 
 #[test]
+fn damaged_code_is_refused_without_a_signature_and_named_so_with_one() {
+    let device = Device::new(TARGET);
+    device.damage_the_code();
+    let expected = "plugin `p`: damaged: the file does not match the digest that it contains \
+                    (copy it again, or compile it again)";
+    assert_eq!(device.load(""), Err(expected.to_owned()));
+    device.sign();
+    assert_eq!(device.load(KEYS), Err(expected.to_owned()));
+}
+
+#[test]
 fn the_signature_of_a_strangers_key_is_refused() {
     let device = Device::new(TARGET);
     device.sign();
@@ -118,6 +140,18 @@ fn with_signatures_always_required_the_owner_does_not_count() {
     fs::remove_file(signature::bundle_path(&device.file)).unwrap();
     let error = device.load(&format!("{KEYS}\nsignature = \"always\"")).unwrap_err();
     assert!(error.contains("no signature in FOLDER/answers.compiled.sigstore.json"), "{error}");
+}
+
+#[test]
+fn a_signature_that_is_a_pipe_is_refused_instead_of_waiting_for_its_writer() {
+    let device = Device::new(TARGET);
+    device.sign();
+    let bundle = signature::bundle_path(&device.file);
+    fs::remove_file(&bundle).unwrap();
+    assert!(Command::new("mkfifo").arg(bundle).status().unwrap().success());
+    let error = device.load(KEYS).unwrap_err();
+    let expected = "signature FOLDER/answers.compiled.sigstore.json: not a regular file";
+    assert!(error.contains(expected), "{error}");
 }
 
 #[test]
@@ -141,15 +175,3 @@ fn code_for_another_target_is_refused_with_the_target_of_this_host() {
     );
     assert!(error.contains(&format!("`behaviour compile --target {TARGET}`")), "{error}");
 }
-#[test]
-fn a_signature_that_is_a_pipe_is_refused_instead_of_waiting_for_its_writer() {
-    let device = Device::new(TARGET);
-    device.sign();
-    let bundle = signature::bundle_path(&device.file);
-    fs::remove_file(&bundle).unwrap();
-    assert!(Command::new("mkfifo").arg(bundle).status().unwrap().success());
-    let error = device.load(KEYS).unwrap_err();
-    let expected = "signature FOLDER/answers.compiled.sigstore.json: not a regular file";
-    assert!(error.contains(expected), "{error}");
-}
-
