@@ -204,7 +204,9 @@ impl ControlHandles {
             Ok(ControlRequest::Logs { plugin, lines, follow })
                 if self.router.table().slot(&plugin).is_some() =>
             {
-                return logs::serve(&self.log, &plugin, lines, follow, &mut read, &mut write).await;
+                let is_configured = || self.router.table().slot(&plugin).is_some();
+                let (log, read, write) = (&self.log, &mut read, &mut write);
+                return logs::serve(log, &plugin, lines, follow, is_configured, read, write).await;
             }
             Ok(request) => self.answer(request).await,
             Err(error) => ControlAnswer::Error(format!("not a request: {error}")),

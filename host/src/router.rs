@@ -132,11 +132,12 @@ impl Router {
         self.versions().iter().map(|version| version.loaded.plugin.clone()).collect()
     }
 
-    /// Replaces the table and returns the previous one.
-    pub(crate) fn set_table(&self, table: Table) -> Arc<Table> {
+    /// Replaces the table.
+    pub(crate) fn set_table(&self, table: Table) {
+        let table = Arc::new(table);
+        *self.table.write() = Arc::clone(&table);
         self.lent.metrics.retain(&|plugin| table.slot(plugin).is_some());
-        let mut current = self.table.write();
-        std::mem::replace(&mut current, Arc::new(table))
+        self.lent.log.retain(&|plugin| table.slot(plugin).is_some());
     }
 
     /// Creates a call with a new id.

@@ -77,6 +77,11 @@ impl Clock for SystemClock {
 pub trait LogSink: Send + Sync {
     /// Receives one line.
     fn write(&self, line: &LogLine<'_>);
+
+    /// Forgets the lines of plugins that are not configured any more. The default does nothing.
+    fn retain(&self, is_configured: &dyn Fn(&str) -> bool) {
+        let _ = is_configured;
+    }
 }
 
 /// Severity of a log line.

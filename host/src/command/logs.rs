@@ -1,8 +1,8 @@
 //! `behaviour-host logs`: shows the last log lines of a plugin.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use behaviour_host::control::{ControlAnswer, ControlRequest, ask_for_lines};
+use behaviour_host::control::{AskError, ControlAnswer, ControlRequest, ask, ask_for_lines};
 use clap::Args;
 use program::{candidates, note, say};
 
@@ -13,7 +13,7 @@ const LONG: &str = "\
 Show the last log lines of a plugin of a running host.
 
 The host keeps up to 500 lines and 128 KiB of text per plugin in memory, of all levels, whatever the log filter is. With --follow, \
-new lines are shown as they are written, until Ctrl-C.";
+new lines are shown as they are written, until Ctrl-C, or until the plugin leaves the host or the host stops.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,10 +23,10 @@ Examples:
 
 Exit codes:
   0  done
-  1  the running host refused
+  1  the running host refused, or closed the connection
   2  the command line is wrong
-  3  no host is running with this configuration
-  4  the host has no such plugin";
+  3  no host is running with this configuration, or it has stopped
+  4  the host has no such plugin, or none any more";
 
 #[derive(Args)]
 #[command(long_about = LONG, after_help = EXAMPLES)]
@@ -75,8 +75,19 @@ pub(super) fn logs(arguments: LogsArguments) -> Result<(), CommandError> {
         outcome = Err(CommandError::new(kind, answer.to_text()));
         false
     })?;
-    if follow && outcome.is_ok() && !ended {
-        note("the host has closed the connection");
+    match follow && outcome.is_ok() && !ended {
+        true => Err(end_of_connection(&config)),
+        false => outcome,
     }
-    outcome
+}
+
+/// Returns the error after the host has closed the connection.
+fn end_of_connection(config: &Path) -> CommandError {
+    match ask(config, &ControlRequest::Status {}) {
+        Err(AskError::NoHost { .. }) => {
+            CommandError::new(CommandErrorKind::NoHost, "the host has stopped")
+        }
+        // The output did not take the lines in time, or the host was restarted meanwhile.
+        _ => CommandError::new(CommandErrorKind::Other, "the host has closed the connection"),
+    }
 }

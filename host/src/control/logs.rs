@@ -12,12 +12,13 @@ use crate::lent::log::RecentLines;
 const MAX_FOLLOWERS: usize = MAX_CONNECTIONS / 2;
 
 /// Sends a line for each of the last `count` lines of a plugin and, with `follow`, for each line
-/// that is added until the client closes the connection.
+/// that is added until the client closes the connection, or the plugin leaves the host.
 pub(super) async fn serve(
     log: &RecentLines,
     plugin: &str,
     count: u32,
     follow: bool,
+    is_configured: impl Fn() -> bool,
     read: &mut (impl AsyncRead + Unpin),
     write: &mut (impl AsyncWrite + Unpin),
 ) -> io::Result<()> {
@@ -26,6 +27,11 @@ pub(super) async fn serve(
         return send(write, &ControlAnswer::Error(busy)).await;
     }
     let (lines, mut added) = log.follow(plugin, count as usize);
+    let left = || ControlAnswer::UnknownPlugin(plugin.to_owned());
+    // Checked after the subscription, which is closed if the plugin leaves from here on.
+    if !is_configured() {
+        return send(write, &left()).await;
+    }
     for line in lines {
         send(write, &ControlAnswer::LogLine(Box::new((*line).clone()))).await?;
     }
@@ -36,10 +42,9 @@ pub(super) async fn serve(
     loop {
         let answer = tokio::select! {
             line = added.recv() => match line {
-                Ok(line) if line.plugin == plugin => ControlAnswer::LogLine(Box::new((*line).clone())),
-                Ok(_) => continue,
+                Ok(line) => ControlAnswer::LogLine(Box::new((*line).clone())),
                 Err(RecvError::Lagged(missed)) => ControlAnswer::MissedLines(missed),
-                Err(RecvError::Closed) => return Ok(()),
+                Err(RecvError::Closed) => return send(write, &left()).await,
             },
             // The client sends nothing more, so this returns when the connection ends.
             _ = read.read_u8() => return Ok(()),
@@ -92,7 +97,7 @@ mod tests {
             let of_host = Arc::clone(&log);
             let served = tokio::spawn(async move {
                 let (mut read, mut write) = split(host);
-                serve(&of_host, "fan", 2, follow, &mut read, &mut write).await
+                serve(&of_host, "fan", 2, follow, || true, &mut read, &mut write).await
             });
             let mut client = BufReader::new(client);
             assert_eq!(message(&mut client).await, "two");
@@ -111,12 +116,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_follower_is_notified_when_its_plugin_leaves() {
+        let log = Arc::new(RecentLines::default());
+        write(&log, "fan", "one");
+        let (client, host) = duplex(4096);
+        let of_host = Arc::clone(&log);
+        let served = tokio::spawn(async move {
+            let (mut read, mut write) = split(host);
+            serve(&of_host, "fan", 1, true, || true, &mut read, &mut write).await
+        });
+        let mut client = BufReader::new(client);
+        assert_eq!(message(&mut client).await, "one");
+        let sink = Log { recent: Some(log), device: None };
+        sink.retain(&|plugin| plugin != "fan");
+        assert_eq!(message(&mut client).await, "the host has no plugin `fan`");
+        served.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_plugin_that_left_before_its_log_was_followed_is_unknown() {
+        let (client, host) = duplex(4096);
+        let (mut read, mut write) = split(host);
+        let log = RecentLines::default();
+        serve(&log, "fan", 1, true, || false, &mut read, &mut write).await.unwrap();
+        let answer = message(&mut BufReader::new(client)).await;
+        assert_eq!(answer, "the host has no plugin `fan`");
+    }
+
+    #[tokio::test]
     async fn a_follower_more_than_the_limit_is_refused() {
         let log = Arc::new(RecentLines::default());
         let _followers: Vec<_> = (0..MAX_FOLLOWERS).map(|_| log.follow("fan", 0)).collect();
         let (client, host) = duplex(4096);
         let (mut read, mut write) = split(host);
-        serve(&log, "fan", 0, true, &mut read, &mut write).await.unwrap();
+        serve(&log, "fan", 0, true, || true, &mut read, &mut write).await.unwrap();
         let refusal = message(&mut BufReader::new(client)).await;
         assert_eq!(refusal, "4 commands follow logs already; end one of them");
     }

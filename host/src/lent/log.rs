@@ -44,6 +44,12 @@ impl LogSink for Log {
             Level::Error => emit!(error),
         }
     }
+
+    fn retain(&self, is_configured: &dyn Fn(&str) -> bool) {
+        if let Some(recent) = &self.recent {
+            recent.retain(is_configured);
+        }
+    }
 }
 
 /// Returns the fields of a line as a JSON object, in which the last value of a key counts.

@@ -96,10 +96,10 @@ impl DeviceInstaller {
             Some(section) => self.put(plugin, section, &mut slots).await?,
             None => drop(slots.remove(plugin).inspect(|slot| slot.remove())),
         }
-        let before = self.router.set_table(Table::new(&merged.plugins, slots));
+        self.router.set_table(Table::new(&merged.plugins, slots));
         *configured = next;
         drop(configured);
-        for slot in before.slots().values() {
+        for slot in table.slots().values() {
             for chore in slot.chores() {
                 match chore {
                     Chore::Stop(version) => stop(&self.router, &version.loaded.plugin).await,

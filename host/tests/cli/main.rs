@@ -10,6 +10,7 @@ mod ending;
 mod hostile;
 mod issued;
 mod logging;
+mod logs;
 mod operating;
 mod package;
 mod provisioning;

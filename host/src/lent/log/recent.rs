@@ -45,7 +45,6 @@ pub(crate) struct RecentLines {
     /// Start of the host, by which a cursor of an earlier run is recognised.
     run: i64,
     plugins: Mutex<BTreeMap<String, PluginLines>>,
-    added: broadcast::Sender<Arc<LoggedLine>>,
 }
 
 /// The last lines of one plugin, the oldest first.
@@ -55,6 +54,9 @@ struct PluginLines {
     bytes: usize,
     /// Number of all lines, including those that are no longer kept.
     added: u64,
+    /// Followers, each with a backlog that the lines of other plugins do not fill; `None` until the
+    /// first one.
+    followers: Option<broadcast::Sender<Arc<LoggedLine>>>,
 }
 
 /// Lines that follow a cursor.
@@ -70,7 +72,7 @@ pub(crate) struct LinesAfter {
 impl Default for RecentLines {
     fn default() -> RecentLines {
         let run = jiff::Timestamp::now().as_microsecond();
-        RecentLines { run, plugins: Mutex::default(), added: broadcast::Sender::new(BACKLOG) }
+        RecentLines { run, plugins: Mutex::default() }
     }
 }
 
@@ -96,25 +98,31 @@ impl RecentLines {
             kept.bytes -= oldest.bytes();
         }
         // Sent under the lock, so that a follower neither misses a line nor gets it twice.
-        if self.added.receiver_count() > 0 {
-            let _ = self.added.send(line);
+        let sent = kept.followers.as_ref().map(|followers| followers.send(line));
+        if matches!(sent, Some(Err(_))) {
+            // The last follower has left.
+            kept.followers = None;
         }
     }
 
-    /// Returns up to `count` last lines of a plugin, the oldest first, and a receiver of the
-    /// lines of all plugins that follow.
+    /// Returns up to `count` last lines of a plugin, the oldest first, and a receiver of its lines
+    /// that follow, which is closed if the plugin is forgotten.
     pub(crate) fn follow(
         &self,
         plugin: &str,
         count: usize,
     ) -> (Vec<Arc<LoggedLine>>, broadcast::Receiver<Arc<LoggedLine>>) {
-        let plugins = self.plugins.lock();
-        let kept = plugins.get(plugin).map(|kept| &kept.lines);
-        let lines = kept.into_iter().flat_map(|lines| {
-            let skipped = lines.len().saturating_sub(count);
-            lines.iter().skip(skipped).cloned()
-        });
-        (lines.collect(), self.added.subscribe())
+        let mut plugins = self.plugins.lock();
+        let kept = plugins.entry(plugin.to_owned()).or_default();
+        let skipped = kept.lines.len().saturating_sub(count);
+        let lines = kept.lines.iter().skip(skipped).cloned().collect();
+        let followers = kept.followers.get_or_insert_with(|| broadcast::Sender::new(BACKLOG));
+        (lines, followers.subscribe())
+    }
+
+    /// Forgets the lines of plugins that are not configured any more.
+    pub(super) fn retain(&self, is_configured: &dyn Fn(&str) -> bool) {
+        self.plugins.lock().retain(|plugin, _| is_configured(plugin));
     }
 
     /// Returns the lines of a plugin that follow a cursor of [`LinesAfter`], or up to `count` last
@@ -142,7 +150,9 @@ impl RecentLines {
 
     /// Returns the number of followers.
     pub(crate) fn followers(&self) -> usize {
-        self.added.receiver_count()
+        let plugins = self.plugins.lock();
+        let followers = plugins.values().filter_map(|kept| kept.followers.as_ref());
+        followers.map(broadcast::Sender::receiver_count).sum()
     }
 }
 
@@ -166,6 +176,8 @@ fn name(level: Level) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::broadcast::error::TryRecvError;
+
     use super::*;
 
     fn add(lines: &RecentLines, plugin: &str, message: &str) {
@@ -190,6 +202,34 @@ mod tests {
         assert_eq!(messages(&lines, "fan", usize::MAX).len(), MAX_LINES);
         assert_eq!(messages(&lines, "door", 9), ["open"]);
         assert_eq!(messages(&lines, "none", 9), [""; 0]);
+    }
+
+    #[test]
+    fn a_flood_of_one_plugin_does_not_reach_the_follower_of_another() {
+        let lines = RecentLines::default();
+        let (_, mut followed) = lines.follow("door", 0);
+        add(&lines, "door", "open");
+        for number in 0..2 * BACKLOG {
+            add(&lines, "fan", &number.to_string());
+        }
+        add(&lines, "door", "closed");
+        let mut next = || followed.try_recv().map(|line| line.message.clone());
+        assert_eq!([next(), next()], [Ok("open".to_owned()), Ok("closed".to_owned())]);
+        assert_eq!(next(), Err(TryRecvError::Empty));
+    }
+
+    #[test]
+    fn the_followers_of_a_plugin_that_left_receive_no_more() {
+        let lines = RecentLines::default();
+        let (_, mut of_fan) = lines.follow("fan", 0);
+        let (_, mut of_door) = lines.follow("door", 0);
+        assert_eq!(lines.followers(), 2);
+        lines.retain(&|plugin| plugin == "door");
+        assert_eq!(of_fan.try_recv().unwrap_err(), TryRecvError::Closed);
+        assert_eq!(of_door.try_recv().unwrap_err(), TryRecvError::Empty);
+        drop(of_door);
+        add(&lines, "door", "open");
+        assert_eq!(lines.followers(), 0);
     }
 
     #[test]
