@@ -69,6 +69,9 @@ pub enum HttpMessageError {
     /// A header of a property that is not UTF-8.
     #[error("header `{0}` is not UTF-8")]
     Header(String),
+    /// An application property with a name that could be that of a system property in MQTT.
+    #[error("header `{0}`: the names of application properties do not begin with `$`")]
+    SystemName(String),
     /// A batch that is not a JSON array of objects.
     #[error("the batch is not a JSON array of objects")]
     NotABatch,
@@ -91,7 +94,7 @@ impl HttpMessage {
     ) -> Result<HttpMessage, HttpMessageError> {
         let mut properties = MessageProperties::default();
         for (header, value) in headers {
-            let Some(name) = property_of(header) else { continue };
+            let Some(name) = property_of(header)? else { continue };
             let value = std::str::from_utf8(value)
                 .map_err(|_| HttpMessageError::Header(header.to_owned()))?;
             properties = properties.with(name, value);
@@ -144,20 +147,26 @@ fn from_item(item: &Map<String, Value>, number: usize) -> Result<HttpMessage, Ht
     };
     let mut properties = MessageProperties::default();
     for (header, value) in given {
-        let Some(name) = property_of(header) else { continue };
+        let Some(name) = property_of(header)? else { continue };
         properties = properties.with(name, value.as_str().ok_or_else(malformed)?);
     }
     Ok(HttpMessage { properties, body })
 }
 
 /// Returns the name of the property in a header; `None` for other headers.
-fn property_of(header: &str) -> Option<&str> {
+fn property_of(header: &str) -> Result<Option<&str>, HttpMessageError> {
     let is_same = |(own, _): &&(&str, &str)| own.eq_ignore_ascii_case(header);
     if let Some((_, name)) = SYSTEM.iter().find(is_same) {
-        return Some(name);
+        return Ok(Some(name));
     }
-    let (prefix, name) = header.split_at_checked(APPLICATION.len())?;
-    (prefix.eq_ignore_ascii_case(APPLICATION) && !name.is_empty()).then_some(name)
+    match header.split_at_checked(APPLICATION.len()) {
+        Some((prefix, name)) if prefix.eq_ignore_ascii_case(APPLICATION) => match name {
+            "" => Ok(None),
+            _ if name.starts_with('$') => Err(HttpMessageError::SystemName(header.to_owned())),
+            _ => Ok(Some(name)),
+        },
+        _ => Ok(None),
+    }
 }
 
 /// Returns the header of a property.
@@ -189,6 +198,19 @@ mod tests {
         let broken: [(&str, &[u8]); 1] = [("iothub-app-a", b"\xff")];
         let refused = HttpMessage::from_headers(broken, Vec::new()).unwrap_err();
         assert_eq!(refused.to_string(), "header `iothub-app-a` is not UTF-8");
+    }
+
+    #[test]
+    fn an_application_property_cannot_replace_a_system_property() {
+        let headers: [(&str, &[u8]); 2] =
+            [("iothub-messageid", b"m1"), ("IoTHub-App-$.mid", b"spoof")];
+        let refused = HttpMessage::from_headers(headers, Vec::new()).unwrap_err();
+        let reason = "header `IoTHub-App-$.mid`: the names of application properties do not begin \
+                      with `$`";
+        assert_eq!(refused.to_string(), reason);
+        let batch = r#"[{"body":"","properties":{"iothub-app-$.on":"1"}}]"#;
+        let refused = HttpMessage::from_batch(batch.as_bytes()).unwrap_err();
+        assert_eq!(refused, HttpMessageError::SystemName("iothub-app-$.on".to_owned()));
     }
 
     #[test]

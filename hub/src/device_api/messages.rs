@@ -7,6 +7,7 @@ use axum::http::header::{CONTENT_TYPE, ETAG};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::IntoResponse as _;
 use protocol::cloud_to_device::LOCK_TIME;
+use protocol::error::{ErrorCode, HubError};
 use protocol::http_message::{
     DELIVERY_COUNT, ENQUEUED_TIME, LOCK_SECONDS, LOCK_TIMEOUT, SEQUENCE_NUMBER, header_of,
 };
@@ -27,11 +28,8 @@ pub(super) async fn receive(
     request: Request,
 ) -> Answered {
     let device = sender(&context, &device, &request)?;
-    let seconds = request.headers().get(LOCK_TIMEOUT).and_then(|value| value.to_str().ok());
-    let seconds = seconds.and_then(|text| text.parse().ok());
-    let lock_time = seconds
-        .filter(|seconds| LOCK_SECONDS.contains(seconds))
-        .map_or(LOCK_TIME, Duration::from_secs);
+    let lock_time = request.headers().get(LOCK_TIMEOUT).map(lock_time).transpose()?;
+    let lock_time = lock_time.unwrap_or(LOCK_TIME);
     let Some((lock, message)) = context.cloud_to_device.receive(&device, lock_time, now_ms())?
     else {
         return Ok(StatusCode::NO_CONTENT.into_response());
@@ -63,6 +61,19 @@ pub(super) async fn abandon(
 ) -> Answered {
     let device = sender(&context, &device, &request)?;
     end(&context, device, lock, Settlement::Abandon).await
+}
+
+/// Parses the time of a lock.
+fn lock_time(header: &HeaderValue) -> Result<Duration, HubError> {
+    let text = String::from_utf8_lossy(header.as_bytes());
+    let seconds = text.parse().ok().filter(|seconds| LOCK_SECONDS.contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| {
+        let (min, max) = (LOCK_SECONDS.start(), LOCK_SECONDS.end());
+        let text = json::excerpt(&text, 40);
+        let reason =
+            format!("IotHub-MessageLockTimeout: `{text}` is not a time of {min} to {max} s");
+        HubError::new(ErrorCode::ArgumentInvalid, reason)
+    })
 }
 
 /// Ends the lock of a message.

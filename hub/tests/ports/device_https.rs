@@ -108,6 +108,39 @@ async fn a_message_is_received_and_completed_rejected_or_abandoned() {
 }
 
 #[tokio::test]
+async fn a_lock_of_another_time_than_five_to_300_seconds_is_refused() {
+    let device = HttpsDevice::new().await;
+    device.queue("one").await;
+    let path = "/devices/d1/messages/deviceBound";
+    for time in ["0", "-1", "4", "301", "abc", "", "99999999999999999999"] {
+        let headers = [("IotHub-MessageLockTimeout", time)];
+        let refused = device.send("GET", path, &headers, "").await;
+        assert_eq!(refused.status, 400, "{time}");
+        let reason = format!("`{time}` is not a time of 5 to 300 s");
+        assert!(refused.body.contains(&reason), "{}", refused.body);
+    }
+    for time in ["5", "300"] {
+        let headers = [("IotHub-MessageLockTimeout", time)];
+        let received = device.send("GET", path, &headers, "").await;
+        assert_eq!(received.status, if time == "5" { 200 } else { 204 });
+    }
+}
+
+#[tokio::test]
+async fn an_application_property_with_the_name_of_a_system_property_is_refused() {
+    let device = HttpsDevice::new().await;
+    let headers = [("iothub-messageid", "m1"), ("iothub-app-$.mid", "spoof")];
+    let path = "/devices/d1/messages/devicebound";
+    let (status, error) = request_with(&device.hub, "POST", path, &headers, "x").await;
+    assert_eq!(status, 400, "{error}");
+    let reason = "the names of application properties do not begin with `$`";
+    assert!(error.to_string().contains(reason), "{error}");
+    assert_eq!(device.receive().await.status, 204);
+    let path = "/devices/d1/messages/events";
+    assert_eq!(device.send("POST", path, &headers, "x").await.status, 400);
+}
+
+#[tokio::test]
 async fn a_request_without_the_token_of_its_device_is_refused() {
     let device = HttpsDevice::new().await;
     let other = device.hub.create_device(&"d2".parse().unwrap()).unwrap();
