@@ -19,6 +19,8 @@ use serde_json::{Value, json};
 mod http;
 #[path = "languages/lua.rs"]
 mod lua;
+#[path = "languages/messages.rs"]
+mod messages;
 #[path = "languages/moved.rs"]
 mod moved;
 #[path = "languages/output.rs"]

@@ -20,6 +20,7 @@ EXPORTS = {
     "Methods": ("invoke", get_args(types.MethodError), types.MethodError_Failed),
     "Deferred": ("run", get_args(types.JobError), types.JobError_Other),
     "Desired": ("changed", get_args(types.JobError), types.JobError_Other),
+    "Messages": ("receive", get_args(types.JobError), types.JobError_Other),
     "Lifecycle": ("start", (str,), str),
 }
 

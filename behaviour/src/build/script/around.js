@@ -30,6 +30,7 @@ const changed = plugin.desired && guarded(plugin.desired, 'changed', jobError, o
 export const methods = { invoke: guarded(plugin.methods, 'invoke', methodError, failed, checkedResponse) };
 export const deferred = plugin.deferred && { run: guarded(plugin.deferred, 'run', jobError, other) };
 export const desired = changed && { changed: (patch, version) => changed(patch, u64.back(version)) };
+export const messages = plugin.messages && { receive: guarded(plugin.messages, 'receive', jobError, other) };
 export const lifecycle = plugin.lifecycle && {
   start: guarded(plugin.lifecycle, 'start', bareString, bare),
   stop: guarded(plugin.lifecycle, 'stop', nothing, bare),
