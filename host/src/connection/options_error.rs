@@ -1,7 +1,7 @@
 //! Reasons why a device cannot connect with its settings.
 
 use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
-use protocol::id::DeviceId;
+use protocol::id::{DeviceId, ModuleId};
 use protocol::mqtt5::{ConnectionProfile, Topic};
 use trust::TrustError;
 
@@ -47,9 +47,16 @@ pub enum OptionsError {
     /// A topic of telemetry, which the profile `classic` does not have.
     #[error("`telemetry_topic` under [hub] needs a hub with the profile `mqttV5`")]
     TelemetryTopic,
-    /// Cloud-to-device messages, which modules and the profile `mqttV5` do not have.
-    #[error("`messages` under [hub] needs a device with the profile `classic`, not a module")]
-    Messages,
+    /// Cloud-to-device messages of a hub with the profile `mqttV5`, which has none.
+    #[error(
+        "`messages` under [hub] needs a hub with the profile `classic`; with `mqttV5` there are no cloud-to-device messages"
+    )]
+    MessagesOfProfile,
+    /// Cloud-to-device messages of a module.
+    #[error(
+        "`messages` under [hub] needs a device; a module such as `{0}` gets no cloud-to-device messages"
+    )]
+    MessagesOfModule(ModuleId),
     /// An assignment to a hub with another profile than the configured one.
     #[error(
         "`profile` under [hub] is `{configured}`, but that of the assigned hub is `{assigned}`"
@@ -80,9 +87,13 @@ pub(super) fn check_profile(
     identity: &DeviceConnectionString,
     hub: &HubSection,
 ) -> Result<(), OptionsError> {
-    let has_messages = profile == ConnectionProfile::Classic && identity.module.is_none();
-    if hub.messages.is_some() && !has_messages {
-        return Err(OptionsError::Messages);
+    if hub.messages.is_some() {
+        if let Some(module) = &identity.module {
+            return Err(OptionsError::MessagesOfModule(module.clone()));
+        }
+        if profile == ConnectionProfile::MqttV5 {
+            return Err(OptionsError::MessagesOfProfile);
+        }
     }
     match profile {
         ConnectionProfile::Classic if hub.telemetry_topic.is_some() => {
@@ -99,5 +110,32 @@ fn check_mqtt5(identity: &DeviceConnectionString) -> Result<(), OptionsError> {
     match has_certificate && identity.module.is_none() && identity.gateway.is_none() {
         true if Topic::can_contain(&identity.device) => Ok(()),
         _ => Err(OptionsError::Mqtt5Identity),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn messages_are_refused_with_the_reason_that_applies() {
+        let text = "[hub]\nmessages = \"p\"\n[plugins.p]\nfile = \"p.wasm\"\nmethods = [\"*\"]\n";
+        let hub = Config::parse(text, Path::new("")).unwrap().hub;
+        let check = |profile, module: &str| {
+            let identity = format!("HostName=h;DeviceId=d{module};x509=true").parse().unwrap();
+            check_profile(profile, &identity, &hub).map_err(|error| error.to_string())
+        };
+        let (classic, mqtt5) = (ConnectionProfile::Classic, ConnectionProfile::MqttV5);
+        assert_eq!(check(classic, ""), Ok(()));
+        let of_module = "`messages` under [hub] needs a device; a module such as `m` gets no \
+                         cloud-to-device messages";
+        assert_eq!(check(classic, ";ModuleId=m"), Err(of_module.to_owned()));
+        assert_eq!(check(mqtt5, ";ModuleId=m"), Err(of_module.to_owned()));
+        let of_profile = "`messages` under [hub] needs a hub with the profile `classic`; with \
+                          `mqttV5` there are no cloud-to-device messages";
+        assert_eq!(check(mqtt5, ""), Err(of_profile.to_owned()));
     }
 }

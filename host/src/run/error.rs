@@ -118,8 +118,11 @@ impl RunError {
             RunError::Connection(OptionsError::TelemetryTopic) => {
                 Some("set `profile = \"mqttV5\"` under [hub], or remove `telemetry_topic`".into())
             }
-            RunError::Connection(OptionsError::Messages) => {
-                Some("remove `messages` under [hub], or `profile` and `ModuleId`".into())
+            RunError::Connection(OptionsError::MessagesOfProfile) => {
+                Some("remove `messages` or `profile` under [hub]".into())
+            }
+            RunError::Connection(OptionsError::MessagesOfModule(_)) => {
+                Some("remove `messages` under [hub], or run the host as the device".into())
             }
             RunError::Connection(OptionsError::OtherProfile { .. }) => {
                 Some("remove `profile` under [hub], or assign the device to another hub".into())
