@@ -92,6 +92,7 @@ pub fn create_from(
     for (file, text) in files {
         let path = dir.join(file);
         let text = text.replace("PLUGIN_NAME", &name).replace("PLUGIN_LANGUAGE", language.name());
+        let text = text.replace("PLUGIN_SETUP", &setup_line(language));
         let folder = path.parent().expect("a file of a template is in a folder");
         let result = fs::create_dir_all(folder).and_then(|()| fs::write(&path, text));
         if let Err(error) = result {
@@ -102,6 +103,16 @@ pub fn create_from(
         written.push(path);
     }
     Ok(written)
+}
+
+/// Returns the line about the tools of a language in a README, in the columns of the lines that
+/// follow it. It is empty for a language without tools.
+fn setup_line(language: Language) -> String {
+    if language == Language::Wat {
+        return String::new();
+    }
+    let command = format!("behaviour setup {language}");
+    format!("    {command:<35}# once: fetches the tools for the language\n")
 }
 
 /// Returns the files of a new plugin: their paths and contents.
@@ -254,6 +265,22 @@ mod tests {
             assert_eq!(described, format!("name = \"front-door\"\nlang = \"{language}\"\n"));
             assert!(door.join(language.entry()).is_file(), "{language}");
             assert_eq!(fs::read_dir(door.join("wit")).unwrap().count(), wit::FILES.len());
+        }
+    }
+
+    #[test]
+    fn the_comments_of_a_readme_are_in_one_column_and_name_only_tools_that_exist() {
+        for (language, starter) in
+            Language::ALL.into_iter().flat_map(|it| [(it, Starter::Plain), (it, Starter::Http)])
+        {
+            let dir = tempfile::tempdir().unwrap();
+            create_from(&dir.path().join("door"), language, starter).unwrap();
+            let text = fs::read_to_string(dir.path().join("door/README.md")).unwrap();
+            let commands = text.lines().filter(|line| line.starts_with("    behaviour "));
+            let columns: Vec<_> = commands.filter_map(|line| line.find('#')).collect();
+            let lines = if language == Language::Wat { 2 } else { 3 };
+            assert_eq!(columns, vec![columns[0]; lines], "{text}");
+            assert_eq!(text.contains("behaviour setup"), language != Language::Wat, "{text}");
         }
     }
 

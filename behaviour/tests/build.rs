@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use behaviour::{BuildError, BuildOptions, build};
+use behaviour::{BuildError, BuildOptions, Language, build, create};
 use tempfile::TempDir;
 
 /// A crate named `door` in a temporary folder.
@@ -126,4 +126,35 @@ fn the_program_reports_an_error_in_one_line_with_a_hint() {
     assert!(error.starts_with("error: no plugin in `/nowhere`: it contains neither"), "{stderr}");
     assert_eq!(hint, "hint: create one: behaviour new NAME --lang LANGUAGE");
     assert_eq!(behaviour(&["buld"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_wrong_import_in_text_form_is_not_taken_for_a_missing_export() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("door");
+    create(&dir, Language::Wat).unwrap();
+    let source = fs::read_to_string(dir.join("plugin.wat")).unwrap();
+    let hint = "write imports and exports with the names and types of `wit/`; \
+                docs/reference/wit-text.md has all of them";
+    let methods =
+        "export `invoke` of the interface `methods`, as docs/plugins.md shows for each language";
+    let export = "device:behaviour/methods@0.1.2#invoke";
+    for (from, to, expected) in [
+        ("\"now-rfc3339\"", "\"now-rfc3338\"", hint),
+        ("behaviour/clock@", "behaviour/clok@", hint),
+        ("(func $now (param $text i32))", "(func $now (param $text i64))", hint),
+        (export, "device:behaviour/methods@0.1.2#invok", methods),
+    ] {
+        let text = source.replace(from, to).replace(
+            "(call $now (i32.const 0))",
+            match to {
+                to if to.contains("i64") => "(call $now (i64.const 0))",
+                _ => "(call $now (i32.const 0))",
+            },
+        );
+        assert_ne!(text, source);
+        fs::write(dir.join("plugin.wat"), text).unwrap();
+        let error = build(&dir, &BuildOptions::default()).unwrap_err();
+        assert_eq!(error.hint().as_deref(), Some(expected), "{}", program::chain(&error));
+    }
 }

@@ -178,6 +178,10 @@ impl BuildError {
                     format!("avoid `{name}`: no host provides this import of module `env`").into(),
                 );
             }
+            BuildError::NoComponent { source, .. } if !lacks_methods(source) => {
+                "write imports and exports with the names and types of `wit/`; \
+                 docs/reference/wit-text.md has all of them"
+            }
             BuildError::NotAPlugin { .. } | BuildError::NoComponent { .. } => {
                 "export `invoke` of the interface `methods`, as docs/plugins.md shows for each language"
             }
@@ -224,6 +228,12 @@ fn foreign(error: &plugin::EncodeError) -> Option<String> {
     let text = program::chain(error).to_string();
     let (_, behind) = text.split_once("import `env::")?;
     behind.split_once('`').map(|(name, _)| name.to_owned())
+}
+
+/// Returns `true` if a module has no function for `methods`, or one of another name.
+fn lacks_methods(error: &plugin::EncodeError) -> bool {
+    let missing = "failed to find export of interface `device:behaviour/methods@";
+    program::chain(error).to_string().contains(missing)
 }
 
 /// Returns the line of a compiler's output with the first error. Most compilers
