@@ -83,7 +83,7 @@ fn a_series_that_begins_anew_has_a_new_start() {
     apply("wait", observe.clone(), 1, 9, 1);
     assert_eq!(apply("wait", observe.clone(), 2, 9, 2), "wait 1", "a swap keeps it");
     apply("wait", MetricChange::Bounds(vec![3.0]), 2, 9, 3);
-    assert_eq!(apply("wait", observe.clone(), 2, 9, 4), "wait 4", "other bounds");
+    assert_eq!(apply("wait", observe, 2, 9, 4), "wait 4", "other bounds");
     assert_eq!(apply("wait", add.clone(), 3, 9, 5), "wait 5", "another kind");
     assert_eq!(apply("orders", add.clone(), 4, 1, 6), "orders 6", "`wait` gives way");
     assert_eq!(apply("wait", add, 5, 1, 7), "wait 7", "and comes back");
