@@ -221,7 +221,12 @@ async fn every_message_that_makes_the_hub_disconnect_is_dropped_after_five_attem
     rig.hub().faults().set(poison.lasting(Duration::from_secs(600))).unwrap();
     for level in [1, 2] {
         let service = rig.service.clone();
-        tokio::spawn(async move { service.call("tell", json!({ "level": level })).await });
+        // The messages of the other call may have ended the connection already.
+        let request = MethodRequest {
+            connect_timeout: Duration::from_secs(60),
+            ..MethodRequest::new("tell".parse().unwrap(), json!({ "level": level }))
+        };
+        tokio::spawn(async move { service.client.invoke(&service.device, &request).await });
     }
 
     within("all messages are dropped", rig.hub().faults().until_happened(20)).await;
