@@ -77,9 +77,11 @@ async fn accept(listener: TcpListener, metrics: MetricsText) {
         match listener.accept().await {
             Ok((client, _)) => {
                 clients.make_room();
+                // Locked before the task can look for its entry.
+                let mut waiting = clients.waiting.lock();
                 let serving = tokio::spawn(connection(client, id, Arc::clone(&clients)));
                 let end = serving.abort_handle();
-                clients.waiting.lock().push_back(Waiting { id, has_sent: false, end });
+                waiting.push_back(Waiting { id, has_sent: false, end });
             }
             Err(error) => {
                 warn!("metrics: {error}");
