@@ -6,13 +6,14 @@
 //! is hashed again whenever it is read, because disks forget and administrators make mistakes.
 //!
 //! `fleet` decides which digests are needed. The other files are removed, the oldest first, when
-//! the store needs room.
+//! the store needs room. Activations of several plugins use the store at the same time.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use oci::Digest;
@@ -46,6 +47,9 @@ impl CachedContent {
 pub(crate) struct ContentStore {
     directory: PathBuf,
     max_bytes: u64,
+    /// Held while a file is replaced, and while incomplete files of an interrupted host are
+    /// removed, which look the same.
+    writing: Arc<Mutex<()>>,
 }
 
 /// Error of the store.
@@ -79,7 +83,7 @@ impl ContentError {
 impl ContentStore {
     /// Returns a handle to the store in `data`. Does not access the disk.
     pub(crate) fn in_data(data: &Path, max_bytes: u64) -> ContentStore {
-        ContentStore { directory: data.join("content"), max_bytes }
+        ContentStore { directory: data.join("content"), max_bytes, writing: Arc::default() }
     }
 
     /// Returns the path of a component's file.
@@ -122,6 +126,7 @@ impl ContentStore {
         bytes: u64,
         needed: &BTreeSet<Digest>,
     ) -> Result<(), ContentError> {
+        let _writing = self.writing();
         self.make_room(bytes, &self.part(digest), needed)?;
         DirBuilder::new()
             .recursive(true)
@@ -149,6 +154,7 @@ impl ContentStore {
     /// Adds a component. Blocks.
     pub(crate) fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<(), ContentError> {
         let path = self.path(digest);
+        let _writing = self.writing();
         atomic_file::replace(&path, bytes).map_err(|source| ContentError::Io { path, source })
     }
 
@@ -174,12 +180,17 @@ impl ContentStore {
         needed: &BTreeSet<Digest>,
     ) -> Result<(), ContentError> {
         let path = self.cached_path(kind, digest);
+        let _writing = self.writing();
         self.make_room(bytes.len() as u64, &path, needed)?;
         atomic_file::replace(&path, bytes).map_err(|source| ContentError::Io { path, source })
     }
 
     fn cached_path(&self, kind: CachedContent, digest: &Digest) -> PathBuf {
         self.directory.join(digest.hex()).with_extension(kind.extension())
+    }
+
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes files whose digests are not needed, the oldest first, until `bytes` more fit at
@@ -205,8 +216,9 @@ impl ContentStore {
         };
         let (mut used, mut removable) = (0, Vec::new());
         for entry in entries {
-            let (path, metadata) =
-                entry.and_then(|entry| Ok((entry.path(), entry.metadata()?))).map_err(failed)?;
+            let found = entry.and_then(|entry| Ok((entry.path(), entry.metadata()?)));
+            // A download may have ended meanwhile, so its part has another name now.
+            let Some((path, metadata)) = unless_gone(found).map_err(failed)? else { continue };
             if path.extension().is_some_and(|end| end == atomic_file::UNFINISHED) {
                 fs::remove_file(&path).map_err(failed)?;
                 continue;
@@ -226,7 +238,7 @@ impl ContentStore {
             if used + bytes <= self.max_bytes {
                 break;
             }
-            fs::remove_file(&path).map_err(failed)?;
+            unless_gone(fs::remove_file(&path)).map_err(failed)?;
             used -= size;
             info!(path = %path.display(), "content removed to make room");
         }
@@ -239,6 +251,14 @@ impl ContentStore {
             true => Ok(()),
             false => Err(ContentError::Full { bytes, max_bytes: self.max_bytes }),
         }
+    }
+}
+
+/// Returns `None` if the file does not exist.
+fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
     }
 }
 
@@ -300,6 +320,27 @@ mod tests {
         assert!(error.is_lack_of_room(), "{error}");
         assert!(store.has(&one) && store.has(&three));
     }
+
+    #[test]
+    fn activations_at_the_same_time_do_not_remove_files_of_each_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(&directory, 1 << 20);
+        std::thread::scope(|scope| {
+            for plugin in 0..4 {
+                let store = store.clone();
+                scope.spawn(move || {
+                    for version in 0..50 {
+                        let text = format!("{plugin}.{version}");
+                        let digest = put(&store, text.as_bytes(), &[]).unwrap();
+                        let (kind, needed) = (CachedContent::Manifest, BTreeSet::new());
+                        store.cache(kind, &digest, text.as_bytes(), &needed).unwrap();
+                        assert!(store.has(&digest) && store.cached(kind, &digest).is_some());
+                    }
+                });
+            }
+        });
+    }
+
     #[test]
     fn manifests_and_signatures_stay_as_long_as_their_digests_are_needed() {
         let directory = tempfile::tempdir().unwrap();
