@@ -3,8 +3,6 @@
 import email.utils
 import gzip
 import http.server
-import json
-import sys
 import threading
 import time
 
@@ -12,6 +10,8 @@ from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as traces
+
+from lines import commands, say
 
 MESSAGES = {
     "/v1/logs": (logs.ExportLogsServiceRequest, logs.ExportLogsServiceResponse),
@@ -24,10 +24,6 @@ answers = {path: [] for path in MESSAGES}
 
 # The whole second before which no request to a path may arrive.
 not_before = {path: 0 for path in MESSAGES}
-
-
-def emit(event, **fields):
-    print(json.dumps({"event": event, **fields}), flush=True)
 
 
 class Receiver(http.server.BaseHTTPRequestHandler):
@@ -58,7 +54,7 @@ class Receiver(http.server.BaseHTTPRequestHandler):
             body=MessageToDict(decoded),
         )
         if "hangs" in planned:
-            emit("received", **received)
+            say("received", **received)
             threading.Event().wait()
         self.send_response(status)
         if "retry_after" in planned:
@@ -71,7 +67,7 @@ class Receiver(http.server.BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
-        emit("received", **received)
+        say("received", **received)
 
     def log_message(self, *_):
         pass
@@ -79,9 +75,8 @@ class Receiver(http.server.BaseHTTPRequestHandler):
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
 threading.Thread(target=server.serve_forever, daemon=True).start()
-emit("ready", port=server.server_port)
-for line in sys.stdin:
-    command = json.loads(line)
+say("ready", port=server.server_port)
+for command in commands():
     if command["do"] == "answer":
         answers[command["path"]].extend(command["answers"])
-        emit("set")
+        say("set")

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 /// A running script. Dropping it kills the process.
 pub(super) struct Script {
@@ -81,8 +81,10 @@ impl Script {
         if let Some(at) = self.unclaimed.iter().position(&matches) {
             return self.unclaimed.remove(at).unwrap();
         }
+        // A script may go on with other events for ever.
+        let deadline = Instant::now() + TIMEOUT;
         loop {
-            let found = self.next_event(event).await;
+            let found = self.next_event(event, deadline).await;
             if matches(&found) {
                 return found;
             }
@@ -98,10 +100,10 @@ impl Script {
         assert!(status.success(), "the script ended with {status}: {}", read(&mut self.stderr));
     }
 
-    async fn next_event(&mut self, awaited: &str) -> Value {
+    async fn next_event(&mut self, awaited: &str, deadline: Instant) -> Value {
         // The limit allows for a busy machine. It is ten times the slowest event, a timeout of
         // 5 s that the hub must enforce.
-        match timeout(TIMEOUT, self.events.recv()).await {
+        match timeout_at(deadline, self.events.recv()).await {
             Ok(Some(event)) => event,
             Ok(None) => panic!("the script ended before `{awaited}`: {}", read(&mut self.stderr)),
             Err(_) => panic!(
