@@ -32,9 +32,11 @@ use crate::router::Router;
 pub(crate) use families::Distribution;
 use families::Families;
 pub(crate) use families::{Count, Family, Label, Samples, Series};
+pub(crate) use lost::LostEntries;
 
 mod families;
 pub(crate) mod listener;
+mod lost;
 mod of_plugins;
 
 /// Prefix of the names of the host's own metrics, and of those of plugins.
@@ -58,6 +60,7 @@ pub(crate) struct MetricSources {
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) of_plugins: Arc<Metrics>,
     pub(crate) journal: Arc<Journal>,
+    pub(crate) lost: Arc<LostEntries>,
     pub(crate) started: Instant,
     /// The same time by the clock of the system.
     pub(crate) started_at: SystemTime,
@@ -111,6 +114,11 @@ impl HostMetrics {
         let own = self.sources.own(&mut families);
         own.and_then(|()| self.sources.of_plugins(&mut families))
             .expect("the receiver does not fail");
+    }
+
+    /// Returns the counter of entries that are not pushed.
+    pub(crate) fn lost(&self) -> Arc<LostEntries> {
+        Arc::clone(&self.sources.lost)
     }
 
     /// Returns the time since when a series counts, by the clock of the system. Without one, that is
@@ -180,7 +188,11 @@ impl MetricSources {
         families.single("compilation_longest", "Longest compilation.", seconds, longest)?;
 
         let lost = "Log lines dropped because standard error was not read.";
-        families.total("log_lines_dropped", lost, None, program::lost_lines())
+        families.total("log_lines_dropped", lost, None, program::lost_lines())?;
+        let counts = self.lost.counts();
+        let lost = counts.into_iter().map(|(signal, count)| ([("signal", signal.name())], count));
+        let help = "Metrics, spans and log lines that were not pushed by OTLP.";
+        families.counter("otlp_entries_lost", help, None, lost)
     }
 
     fn connection(&self, families: &mut Families<'_>) -> fmt::Result {

@@ -77,17 +77,20 @@ impl Push {
         let Push { settings, spans, lines } = self;
         let OtlpSettings { interval, resource, .. } = settings;
         let resource = Resource::new(resource, &device);
+        let lost = metrics.lost();
+        let exporter =
+            |receiver, signal: OtlpSignal| Exporter::new(receiver, signal, Arc::clone(&lost));
         let of_metrics = async {
             let Some(receiver) = settings.metrics else { return };
             info!(endpoint = %receiver.endpoint.uri(), ?interval, "metrics pushed by OTLP");
-            let exporter = Exporter::new(receiver, OtlpSignal::Metrics);
+            let exporter = exporter(receiver, OtlpSignal::Metrics);
             push_metrics(exporter, interval, &resource, &metrics, &stopping).await;
         };
         let of_spans = async {
             let (Some(receiver), Some((_, batches))) = (settings.traces, spans) else { return };
             info!(endpoint = %receiver.endpoint.uri(), "traces pushed by OTLP");
             let spans = Entries { batches, message: |batch| spans::request(batch, &resource) };
-            spans.push(Exporter::new(receiver, OtlpSignal::Traces), &stopping).await;
+            spans.push(exporter(receiver, OtlpSignal::Traces), &stopping).await;
         };
         let of_lines = async {
             let (Some(receiver), Some(lines)) = (settings.logs, lines) else { return };
@@ -95,7 +98,7 @@ impl Push {
             let Lines { lines, queue, forwarding: _forwarding } = lines;
             let message = |batch| queue.request(batch, &resource);
             let lines = Entries { batches: lines, message };
-            lines.push(Exporter::new(receiver, OtlpSignal::Logs), &stopping).await;
+            lines.push(exporter(receiver, OtlpSignal::Logs), &stopping).await;
         };
         let pushing = logs::unlogged(async { tokio::join!(of_metrics, of_spans, of_lines) });
         until_stopped(Box::pin(pushing), &stopping).await;
@@ -144,10 +147,12 @@ impl<T, M> Entries<T, M> {
     where
         M: Fn(Vec<T>) -> R,
     {
-        let mut dropped = DroppedEntries::default();
+        let (mut dropped, mut counted) = (DroppedEntries::default(), 0);
         loop {
             let (batch, is_last) = self.batches.next(stopping).await;
-            if let Some(count) = dropped.due(self.batches.dropped(), Instant::now()) {
+            let all_dropped = self.batches.dropped();
+            exporter.count_lost(all_dropped - std::mem::replace(&mut counted, all_dropped));
+            if let Some(count) = dropped.due(all_dropped, Instant::now()) {
                 exporter.report_dropped(count);
             }
             if !batch.is_empty() {

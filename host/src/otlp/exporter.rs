@@ -1,6 +1,7 @@
 //! Requests to a receiver, with their retries.
 
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use super::settings::ExporterSettings;
 use crate::backoff::Backoff;
 use crate::config::{Compression, OtlpSignal};
 use crate::lent::http::Http;
+use crate::metrics::LostEntries;
 
 /// Maximum size of a response that is read. It contains at most a message for people, so the rest
 /// of a longer one is ignored.
@@ -43,6 +45,7 @@ pub(super) struct Exporter {
     signal: OtlpSignal,
     http: Http,
     outage: Outage,
+    lost: Arc<LostEntries>,
     /// `true` if the receiver had a message about the last request that succeeded.
     had_message: bool,
 }
@@ -58,9 +61,15 @@ enum SendOutcome {
 }
 
 impl Exporter {
-    pub(super) fn new(settings: ExporterSettings, signal: OtlpSignal) -> Exporter {
+    /// Creates a sender, which counts in `lost` the entries that it cannot send.
+    pub(super) fn new(
+        settings: ExporterSettings,
+        signal: OtlpSignal,
+        lost: Arc<LostEntries>,
+    ) -> Exporter {
+        lost.add(signal, 0);
         let (http, outage) = (Http::default(), Outage::default());
-        Exporter { settings, signal, http, outage, had_message: false }
+        Exporter { settings, signal, http, outage, lost, had_message: false }
     }
 
     /// Sends a message with this number of entries, with further attempts if the receiver is not
@@ -96,6 +105,12 @@ impl Exporter {
         }
         self.outage.failed += 1;
         self.outage.lost += entries as u64;
+        self.count_lost(entries as u64);
+    }
+
+    /// Counts entries that are not sent.
+    pub(super) fn count_lost(&self, entries: u64) {
+        self.lost.add(self.signal, entries);
     }
 
     /// Logs the recovery, and the first of several messages of the receiver, such as those about
@@ -106,7 +121,8 @@ impl Exporter {
         if failed > 0 {
             info!(data, endpoint = %url, failed, lost, "OTLP push works again");
         }
-        let rejected = partial.rejected;
+        let rejected = u64::try_from(partial.rejected).unwrap_or_default();
+        self.count_lost(rejected);
         let has_message = rejected > 0 || !partial.error_message.is_empty();
         if std::mem::replace(&mut self.had_message, has_message) || !has_message {
             return;

@@ -4,15 +4,19 @@
 //! For each signal and each setting, the table of the signal comes first, then the common table,
 //! then the variable of the signal, and last the common variable.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::{Compression, OtlpEndpoint, OtlpSection, OtlpSignal};
 use crate::trace::Sampler;
+pub use error::OtlpError;
+pub use headers::FieldProblem;
 pub(super) use headers::Headers;
-pub use headers::{FieldProblem, OtlpError};
+use trust::Trust;
 use variables::Variables;
 
+mod error;
 mod headers;
 mod variables;
 
@@ -49,7 +53,7 @@ pub(super) struct ExporterSettings {
 ///
 /// # Errors
 ///
-/// Returns an error if a file of header fields is unusable.
+/// Returns an error if a file of header fields or certificates in `section` is unusable.
 pub(crate) fn settings(
     section: &OtlpSection,
     variable: impl Fn(&str) -> Option<String>,
@@ -58,9 +62,14 @@ pub(crate) fn settings(
     if variables.is("OTEL_SDK_DISABLED", "true") {
         return Ok(None);
     }
-    let metrics = exporter(section, &variables, OtlpSignal::Metrics)?;
-    let traces = exporter(section, &variables, OtlpSignal::Traces)?;
-    let logs = exporter(section, &variables, OtlpSignal::Logs)?;
+    let mut errors = Vec::new();
+    let mut exporter = |signal| exporter(section, &variables, signal, &mut errors);
+    let metrics = exporter(OtlpSignal::Metrics);
+    let traces = exporter(OtlpSignal::Traces);
+    let logs = exporter(OtlpSignal::Logs);
+    if let Some(error) = errors.into_iter().next() {
+        return Err(error);
+    }
     if metrics.is_none() && traces.is_none() && logs.is_none() {
         return Ok(None);
     }
@@ -89,23 +98,23 @@ pub(crate) fn check(
         return Vec::new();
     }
     let signals = [OtlpSignal::Metrics, OtlpSignal::Traces, OtlpSignal::Logs];
-    let mut errors: Vec<OtlpError> = Vec::new();
+    let mut errors = Vec::new();
     for signal in signals {
-        let error = exporter(section, &variables, signal).err();
-        // Several signals may have one file.
-        let is_new =
-            |error: &OtlpError| errors.iter().all(|it| it.to_string() != error.to_string());
-        errors.extend(error.filter(is_new));
+        exporter(section, &variables, signal, &mut errors);
     }
+    // Several signals may have one file.
+    let mut known = BTreeSet::new();
+    errors.retain(|error| known.insert(error.to_string()));
     errors
 }
 
-/// Returns the settings of a signal, or `None` if it is not pushed.
+/// Returns the settings of a signal, or `None` if it is not pushed. Adds the errors of its files.
 fn exporter(
     section: &OtlpSection,
     variables: &Variables<'_>,
     signal: OtlpSignal,
-) -> Result<Option<ExporterSettings>, OtlpError> {
+    errors: &mut Vec<OtlpError>,
+) -> Option<ExporterSettings> {
     let (own, common) = (section.receiver(signal), &section.common);
     let path = format!("/v1/{}", signal.name());
     let of_file = || {
@@ -113,43 +122,54 @@ fn exporter(
         own.endpoint.clone().or_else(base)
     };
     if !section.pushes(signal) {
-        return Ok(None);
+        return None;
     }
-    let Some(endpoint) = of_file().or_else(|| variables.endpoint(signal, &path)) else {
-        return Ok(None);
-    };
+    let endpoint = of_file().or_else(|| variables.endpoint(signal, &path))?;
     if !variables.push(signal) {
-        return Ok(None);
+        return None;
     }
-    let headers = match (&own.headers_file, &common.headers_file) {
-        (Some(path), _) => Headers::of_file(headers_key(signal), path.clone())?,
-        (None, Some(path)) => Headers::of_file("host.otlp.headers_file", path.clone())?,
-        (None, None) => variables.headers(signal).unwrap_or_default(),
+    let named = |own: Option<&PathBuf>, common: Option<&PathBuf>, name| match (own, common) {
+        (Some(path), _) => Some((key(Some(signal), name), path.clone())),
+        (None, Some(path)) => Some((key(None, name), path.clone())),
+        (None, None) => None,
     };
-    let ca_file = own.ca_file.as_ref().or(common.ca_file.as_ref());
+    let file = named(own.headers_file.as_ref(), common.headers_file.as_ref(), "headers_file");
+    let headers = match file.map(|(key, path)| Headers::of_file(key, path)) {
+        Some(Ok(headers)) => headers,
+        Some(Err(error)) => {
+            errors.push(error);
+            Headers::default()
+        }
+        None => variables.headers(signal).unwrap_or_default(),
+    };
+    let file = named(own.ca_file.as_ref(), common.ca_file.as_ref(), "ca_file");
+    let ca_file = file.map(|(key, path)| {
+        let trusted = Trust::empty().add_file(&path);
+        errors.extend(trusted.err().map(|source| OtlpError::Trust { key, source }));
+        path
+    });
     let timeout = own.timeout.or(common.timeout).or_else(|| variables.timeout(signal));
     let compression = own.compression.or(common.compression);
     let compression = compression.or_else(|| variables.compression(signal));
-    Ok(Some(ExporterSettings {
+    Some(ExporterSettings {
         endpoint,
         headers,
-        ca_file: ca_file.cloned().or_else(|| variables.ca_file(signal)),
+        ca_file: ca_file.or_else(|| variables.ca_file(signal)),
         timeout: timeout.unwrap_or(Duration::from_secs(10)),
         compression: compression.unwrap_or(Compression::None),
-    }))
+    })
 }
 
-fn headers_key(signal: OtlpSignal) -> &'static str {
+/// Returns the key of `host.toml` for a receiver's setting. `None` stands for all signals.
+fn key(signal: Option<OtlpSignal>, name: &str) -> String {
     match signal {
-        OtlpSignal::Metrics => "host.otlp.metrics.headers_file",
-        OtlpSignal::Traces => "host.otlp.traces.headers_file",
-        OtlpSignal::Logs => "host.otlp.logs.headers_file",
+        Some(signal) => format!("host.otlp.{}.{name}", signal.name()),
+        None => format!("host.otlp.{name}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
@@ -300,6 +320,16 @@ mod tests {
         assert_eq!(check(&section, |_| None).len(), 1);
         section.common.headers_file = Some(folder.path().join("none"));
         assert_eq!(check(&section, |_| None).len(), 2, "one for each file");
+        section.logs.ca_file = write("no certificate");
+        let errors = check(&section, |_| None);
+        let messages: Vec<_> =
+            errors.iter().map(|error| program::chain(error).to_string()).collect();
+        assert_eq!(messages.len(), 3, "{messages:?}");
+        let start = "`host.otlp.logs.ca_file`: CA file ";
+        let is_of_file = |text: &String| {
+            text.starts_with(start) && text.ends_with("no certificate: no certificate found")
+        };
+        assert!(messages.iter().any(is_of_file), "{messages:?}");
         section.common.endpoint = None;
         assert_eq!(check(&section, |_| None).len(), 0, "nothing is pushed, so no file is read");
     }

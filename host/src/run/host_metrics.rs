@@ -33,6 +33,7 @@ pub(super) fn of(
         jobs,
         of_plugins: Arc::clone(&device.plugin_metrics),
         journal,
+        lost: Arc::default(),
         started: Instant::now(),
         started_at: SystemTime::now(),
     }))

@@ -189,7 +189,7 @@ const HOST: Modules = &[
     ("swap", &["backoff", "config", "journal", "known_good", "plugins", "router", "supervision"]),
     ("control", &["config", "lent", "plugins", "record", "router", "swap"]),
     ("memory", &["device"]),
-    ("metrics", &["connection", "journal", "lent", "plugins", "router"]),
+    ("metrics", &["config", "connection", "journal", "lent", "plugins", "router"]),
     ("otlp", &["backoff", "batches", "config", "lent", "metrics", "secret_file", "trace"]),
     (
         "run",

@@ -30,7 +30,7 @@ impl<S: Subscriber> Layer<S> for Kept {
     }
 }
 
-fn exporter(port: u16) -> Exporter {
+fn exporter(port: u16, lost: &Arc<LostEntries>) -> Exporter {
     let settings = ExporterSettings {
         endpoint: OtlpEndpoint::parse(&format!("http://127.0.0.1:{port}/v1/logs")).unwrap(),
         headers: Headers::default(),
@@ -38,17 +38,23 @@ fn exporter(port: u16) -> Exporter {
         timeout: Duration::from_secs(10),
         compression: Compression::None,
     };
-    Exporter::new(settings, OtlpSignal::Logs)
+    Exporter::new(settings, OtlpSignal::Logs, Arc::clone(lost))
 }
 
 /// Sends a request with three entries for each response. Returns the lines of the log, and fails if
 /// a receiver gets another number of requests.
 async fn lines_after(responses: Vec<Vec<u8>>) -> Vec<String> {
+    after(responses).await.0
+}
+
+/// Does the same, and also returns the number of lost entries.
+async fn after(responses: Vec<Vec<u8>>) -> (Vec<String>, u64) {
+    let lost = Arc::default();
     let kept = Kept::default();
     let subscriber = tracing_subscriber::registry().with(kept.clone());
     let _default = tracing::subscriber::set_default(subscriber);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut exporter = exporter(listener.local_addr().unwrap().port());
+    let mut exporter = exporter(listener.local_addr().unwrap().port(), &lost);
     for response in responses {
         let serving = async {
             let (mut client, _) = listener.accept().await.unwrap();
@@ -59,7 +65,7 @@ async fn lines_after(responses: Vec<Vec<u8>>) -> Vec<String> {
         let message = Resource::default();
         tokio::join!(exporter.send(&message, 3), serving);
     }
-    kept.0.lock().clone()
+    (kept.0.lock().clone(), lost.counts()[&OtlpSignal::Logs])
 }
 
 fn response(head: &str, body: &[u8]) -> Vec<u8> {
@@ -75,7 +81,8 @@ async fn a_receiver_that_refuses_connections_is_reported_once_and_its_recovery_o
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let mut exporter = exporter(address.port());
+    let lost = Arc::default();
+    let mut exporter = exporter(address.port(), &lost);
     // Time passes only while the exporter waits for a further attempt.
     tokio::time::pause();
     for _ in 0..3 {
@@ -94,6 +101,19 @@ async fn a_receiver_that_refuses_connections_is_reported_once_and_its_recovery_o
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[0].starts_with("OTLP push failed, tried again: "), "{lines:?}");
     assert_eq!(lines[1], "OTLP push works again failed=3 lost=15");
+    assert_eq!(lost.counts(), [(OtlpSignal::Logs, 15)].into());
+}
+
+#[tokio::test]
+async fn entries_that_a_receiver_refuses_are_counted_as_lost() {
+    assert_eq!(after(vec![response("200 OK", b"")]).await.1, 0);
+    let partial = |rejected| {
+        let partial_success = Some(PartialSuccess { rejected, error_message: String::new() });
+        let body = ExportResponse { partial_success }.encode_to_vec();
+        response("200 OK\r\ncontent-type: application/x-protobuf", &body)
+    };
+    let refused = response("401 Unauthorized", b"");
+    assert_eq!(after(vec![partial(2), refused, partial(-1), partial(1)]).await.1, 2 + 3 + 1);
 }
 
 /// A receiver that gets a second request for one of these fails the test: nobody accepts it, so

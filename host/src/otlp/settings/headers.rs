@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use http::{HeaderName, HeaderValue, header};
 
+use super::OtlpError;
 use crate::secret_file::{self, SecretFileError};
 
 /// Header fields of each request.
@@ -15,44 +16,6 @@ impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} header fields", self.0.len())
     }
-}
-
-/// Unusable file of header fields. `key` is the key of `host.toml` that names the file.
-#[derive(Debug, thiserror::Error)]
-pub enum OtlpError {
-    /// File that cannot be read.
-    #[error("`{key}`: {}", .path.display())]
-    Read {
-        /// Key that names the file.
-        key: &'static str,
-        /// Path of the file.
-        path: PathBuf,
-        /// Cause.
-        #[source]
-        source: std::io::Error,
-    },
-    /// File that others can read or change.
-    #[error("`{key}`: {} has mode {mode:o}, so others can read or change it", .path.display())]
-    Mode {
-        /// Key that names the file.
-        key: &'static str,
-        /// Path of the file.
-        path: PathBuf,
-        /// Permission bits of the file.
-        mode: u32,
-    },
-    /// Line that is not an allowed header field.
-    #[error("`{key}`: line {line} of {} {problem}", .path.display())]
-    Line {
-        /// Key that names the file.
-        key: &'static str,
-        /// Path of the file.
-        path: PathBuf,
-        /// Number of the line, from 1.
-        line: usize,
-        /// Problem of the line.
-        problem: FieldProblem,
-    },
 }
 
 /// Problem of a header field. The message is a predicate, and has no value.
@@ -83,22 +46,9 @@ static OF_REQUEST: [HeaderName; 12] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-impl OtlpError {
-    /// Returns a hint on how to fix the error.
-    #[must_use]
-    pub fn hint(&self) -> &'static str {
-        match self {
-            OtlpError::Read { .. } => "make the file readable for the host, or remove the key",
-            OtlpError::Mode { .. } => "run `chmod 600` on the file",
-            OtlpError::Line { problem: FieldProblem::OfRequest(_), .. } => "remove the line",
-            OtlpError::Line { .. } => "write one field per line, such as `api-key: SECRET`",
-        }
-    }
-}
-
 impl Headers {
     /// Reads the header fields of a file. Empty lines and lines that begin with `#` are ignored.
-    pub(super) fn of_file(key: &'static str, path: PathBuf) -> Result<Headers, OtlpError> {
+    pub(super) fn of_file(key: String, path: PathBuf) -> Result<Headers, OtlpError> {
         let content = match secret_file::read(&path) {
             Ok(content) => content,
             Err(SecretFileError::Read(source)) => {
@@ -155,7 +105,7 @@ mod tests {
         let write = |text: &str, mode| {
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            Headers::of_file("host.otlp.headers_file", path.clone())
+            Headers::of_file("host.otlp.headers_file".to_owned(), path.clone())
         };
         let found = write("# a comment\napi-key: secret:1\n", 0o600).unwrap();
         assert_eq!(found.0[0].1, "secret:1");
