@@ -49,5 +49,5 @@ async fn main() -> Result<(), Box<dyn Error>> {
 /// Sets a fault that drops the device's connection after its next ten messages.
 fn arm(hub: &Hub, id: &DeviceId) -> Result<(), FaultError> {
     let fault = Fault::new(Step::Message, Effect::DropAfter).of(id).after(9);
-    hub.faults().set(fault.lasting(Duration::from_secs(3600)))
+    hub.faults().set(fault.lasting(Duration::from_secs(3600))).map(drop)
 }

@@ -45,7 +45,7 @@ const POLICY: &str = "iothubowner";
 
 /// Paths that are forwarded, with the policy of their API: those that end with a slash with all
 /// paths below them. No response contains a key.
-const FORWARDED: [(&str, &str); 10] = [
+const FORWARDED: [(&str, &str); 11] = [
     ("/twins/", POLICY),
     ("/devices/query", POLICY),
     ("/configurations", POLICY),
@@ -54,6 +54,7 @@ const FORWARDED: [(&str, &str); 10] = [
     ("/statistics/", POLICY),
     ("/$events", POLICY),
     ("/$faults", POLICY),
+    ("/$faults/", POLICY),
     ("/enrollments/query", OWNER_POLICY),
     ("/enrollmentGroups/query", OWNER_POLICY),
 ];

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use protocol::id::DeviceId;
+use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::warn;
@@ -32,6 +33,14 @@ pub(crate) use injection::Injection;
 /// Path of the REST API that sets, lists and clears faults. It does not exist in Azure IoT
 /// Hub.
 pub(crate) const CONTROL_PATH: &str = "/$faults";
+
+/// Path of one fault.
+pub(crate) const FAULT_PATH: &str = "/$faults/{id}";
+
+/// Returns `true` if the path is that of all faults or of one.
+pub(crate) fn is_control_path(path: &str) -> bool {
+    path.strip_prefix(CONTROL_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
 
 /// Maximum number of active faults.
 const MAX_FAULTS: usize = 256;
@@ -47,9 +56,27 @@ pub struct Faults {
     outage: watch::Sender<Option<Instant>>,
 }
 
+/// Number of a fault that was set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct FaultId(u64);
+
+impl From<u64> for FaultId {
+    fn from(number: u64) -> FaultId {
+        FaultId(number)
+    }
+}
+
+impl std::fmt::Display for FaultId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 #[derive(Debug, Default)]
 struct ActiveFaults {
     faults: Vec<ActiveFault>,
+    /// The last number of a fault.
+    last: u64,
     /// Devices with refused tokens: the latest refused expiry, in Unix seconds, and the
     /// time until which such tokens are refused.
     expired: HashMap<DeviceId, (u64, Instant)>,
@@ -60,6 +87,7 @@ struct ActiveFaults {
 
 #[derive(Debug)]
 struct ActiveFault {
+    id: FaultId,
     fault: Fault,
     until: Instant,
 }
@@ -77,7 +105,7 @@ impl Default for Faults {
 
 impl Faults {
     /// Sets a fault. Faults of the same step happen in the order in which they were set.
-    pub fn set(&self, fault: Fault) -> Result<(), FaultError> {
+    pub fn set(&self, fault: Fault) -> Result<FaultId, FaultError> {
         fault.check()?;
         let mut active = self.active.lock();
         active.remove_old();
@@ -86,9 +114,22 @@ impl Faults {
         }
         warn!(?fault, "fault set");
         let until = Instant::now() + fault.lasting;
-        active.faults.push(ActiveFault { fault, until });
+        active.last += 1;
+        let id = FaultId(active.last);
+        active.faults.push(ActiveFault { id, fault, until });
         self.update_count(&active);
-        Ok(())
+        Ok(id)
+    }
+
+    /// Removes a fault. Returns `false` if there is none with this number, since it has happened
+    /// as often as requested, or has expired.
+    pub fn remove(&self, id: FaultId) -> bool {
+        let mut active = self.active.lock();
+        active.remove_old();
+        let before = active.faults.len();
+        active.faults.retain(|active| active.id != id);
+        self.update_count(&active);
+        active.faults.len() < before
     }
 
     /// Removes all faults.
@@ -116,10 +157,15 @@ impl Faults {
     /// Returns the faults that have not yet happened as often as requested.
     #[must_use]
     pub fn waiting(&self) -> Vec<Fault> {
+        self.numbered().into_iter().map(|(_, fault)| fault).collect()
+    }
+
+    /// Returns the same faults with their numbers.
+    pub(crate) fn numbered(&self) -> Vec<(FaultId, Fault)> {
         let mut active = self.active.lock();
         active.remove_old();
         self.update_count(&active);
-        active.faults.iter().map(|active| active.fault.clone()).collect()
+        active.faults.iter().map(|active| (active.id, active.fault.clone())).collect()
     }
 
     /// Returns the handling of a packet or request at this step. Each call counts as one step

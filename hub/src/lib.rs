@@ -99,7 +99,7 @@ use tokio_util::task::TaskTracker;
 pub use ca::CaError;
 pub use config::{ExplorerAccess, HubConfig, StartError};
 pub use entra::Directory;
-pub use faults::{Effect, Fault, FaultError, Faults, Forget, Refused, Step};
+pub use faults::{Effect, Fault, FaultError, FaultId, Faults, Forget, Refused, Step};
 pub use profiles::{DeviceProfile, DeviceProfileError};
 pub use protocol::mqtt5::{CustomTopic, CustomTopicError};
 pub use provisioning::Provisioning;

@@ -174,7 +174,7 @@ impl Policies {
 
 /// Returns the permission that a request needs.
 pub(crate) fn required_permission(method: &Method, path: &str) -> Permission {
-    if path == faults::CONTROL_PATH {
+    if faults::is_control_path(path) {
         return Permission::Faults;
     }
     // Compares the whole path, since a device can have the id `query` or `query2`.
@@ -225,6 +225,7 @@ mod tests {
             (Method::DELETE, "/devices/d1/commands", ServiceConnect),
             (Method::DELETE, "/devices/commands", RegistryReadWrite),
             (Method::POST, "/$faults", Permission::Faults),
+            (Method::DELETE, "/$faults/1", Permission::Faults),
         ] {
             assert_eq!(required_permission(&method, path), permission, "{method} {path}");
         }

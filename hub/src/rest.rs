@@ -41,7 +41,7 @@ use tracing::info;
 use crate::cloud_to_device::CloudToDevice;
 use crate::configurations::Configurations;
 use crate::entra::CLIENT_ID;
-use crate::faults::{CONTROL_PATH, Faults};
+use crate::faults::{CONTROL_PATH, FAULT_PATH, Faults};
 use crate::jobs::Jobs;
 use crate::methods::Methods;
 use crate::policy::{Denied, required_permission};
@@ -114,6 +114,7 @@ pub(crate) fn router(shared: Rest) -> Router {
         .route(rest::EVENTS, get(events::events))
         .route(rest::MESSAGES, get(events::messages))
         .route(CONTROL_PATH, get(faults::list).post(faults::set).delete(faults::clear))
+        .route(FAULT_PATH, delete(faults::remove))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(shared.clone(), faults::disturb))

@@ -1,30 +1,40 @@
-//! The path `/$faults`, which sets, lists and clears faults. It does not exist in Azure IoT
-//! Hub.
+//! The paths `/$faults` and `/$faults/ID`, which set, list and remove faults. They do not exist in Azure
+//! IoT Hub.
 
 use std::time::Duration;
 
-use axum::extract::{Request, State as Extract};
+use axum::extract::{Path, Request, State as Extract};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use protocol::error::{ErrorCode, HubError};
 use protocol::id::DeviceId;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::Rest;
 use super::answer::{ApiError, ApiResult, json};
 use super::body::JsonObject;
-use crate::faults::{CONTROL_PATH, ControlRequest, FaultJson, Faults, Step};
+use crate::faults::{ControlRequest, Fault, FaultId, FaultJson, Faults, Step, is_control_path};
 use crate::sessions::Ending;
 use crate::state::Owner;
 
 /// Delay before a simulated restart, so that the response can be sent first.
 const RESTART_DELAY: Duration = Duration::from_millis(100);
 
+/// Fault in the list.
+#[derive(Serialize)]
+struct ListedFault {
+    id: FaultId,
+    #[serde(flatten)]
+    fault: FaultJson,
+}
+
 /// Lists the active faults and the number of faults that have happened.
 pub(super) async fn list(Extract(rest): Extract<Rest>) -> ApiResult {
     let faults = &rest.faults;
-    let waiting: Vec<FaultJson> = faults.waiting().iter().map(FaultJson::from).collect();
+    let listed = |(id, fault): &(FaultId, Fault)| ListedFault { id: *id, fault: fault.into() };
+    let waiting: Vec<_> = faults.numbered().iter().map(listed).collect();
     json(&serde_json::json!({"waiting": waiting, "happened": faults.happened()}))
 }
 
@@ -32,6 +42,18 @@ pub(super) async fn list(Extract(rest): Extract<Rest>) -> ApiResult {
 pub(super) async fn clear(Extract(rest): Extract<Rest>) -> StatusCode {
     rest.faults.clear();
     StatusCode::NO_CONTENT
+}
+
+/// Removes a fault.
+pub(super) async fn remove(Extract(rest): Extract<Rest>, Path(id): Path<String>) -> ApiResult {
+    let number = id.parse::<u64>().ok().map(FaultId::from);
+    match number.is_some_and(|number| rest.faults.remove(number)) {
+        true => Ok(StatusCode::NO_CONTENT.into_response()),
+        false => {
+            let text = format!("no fault `{id}` is set; it may have happened or expired");
+            Err(ApiError::with_status(StatusCode::NOT_FOUND, &text))
+        }
+    }
 }
 
 /// Sets a fault, or performs it if it has no step.
@@ -91,7 +113,7 @@ pub(super) async fn disturb(
 
 /// Applies a matching fault to a request for `path`: delays it, or returns an error.
 pub(super) async fn apply(faults: &Faults, path: &str) -> Result<(), ApiError> {
-    if path == CONTROL_PATH {
+    if is_control_path(path) {
         return Ok(());
     }
     let device = path.split('/').nth(2).and_then(|id| id.parse::<DeviceId>().ok());

@@ -260,6 +260,26 @@ async fn only_the_owner_policy_can_set_list_and_clear_faults() {
 }
 
 #[tokio::test]
+async fn a_fault_is_removed_by_its_number_and_the_others_stay() {
+    let rig = Rig::new();
+    for device in ["d1", "d2"] {
+        let fault = json!({"step": "method", "effect": "lose", "device": device});
+        rig.request(Method::POST, "/$faults", &fault).await;
+    }
+    let waiting = rig.request(Method::GET, "/$faults", "").await.body["waiting"].take();
+    let path = format!("/$faults/{}", waiting[0]["id"]);
+    let removed = rig.request(Method::DELETE, &path, "").await;
+    assert_eq!(removed.status, StatusCode::NO_CONTENT, "{}", removed.text);
+    let left = rig.request(Method::GET, "/$faults", "").await.body["waiting"].take();
+    assert_eq!(left, json!([waiting[1]]));
+    for path in [&*path, "/$faults/x", "/$faults/-1"] {
+        let refused = rig.request(Method::DELETE, path, "").await;
+        assert_eq!(refused.status, StatusCode::NOT_FOUND, "{path}: {}", refused.text);
+        assert!(refused.text.contains("it may have happened or expired"), "{}", refused.text);
+    }
+}
+
+#[tokio::test]
 async fn a_failed_method_call_returns_the_documented_error() {
     let rig = Rig::new().with_devices(&["d1", "off"]);
     let off = json!({"status": "disabled"});

@@ -375,8 +375,13 @@ async function setsFaults(page) {
   await set.click();
   await says(page, "Set delay at method.");
   await page.getByRole("row", { name: "delay" }).filter({ hasText: DEVICE }).filter({ hasText: "100 ms late, 3 times, within 60 s" }).waitFor();
-  await page.getByRole("button", { name: "Remove all faults" }).click();
+  await rest("POST", "/$faults", { effect: "lose", step: "method", device: DEVICE });
+  await page.getByRole("button", { name: "Remove delay at method" }).click();
+  await says(page, "Removed delay at method.");
   await page.getByRole("row", { name: "delay" }).waitFor({ state: "detached" });
+  await page.getByRole("row", { name: "lose" }).waitFor();
+  await page.getByRole("button", { name: "Remove all faults" }).click();
+  await page.getByRole("row", { name: "lose" }).waitFor({ state: "detached" });
   await says(page, "Removed all faults.");
   await effect.selectOption("restart");
   for (const label of ["Device", "Step of the protocol", "Lifetime in seconds"]) {

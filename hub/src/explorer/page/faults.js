@@ -70,7 +70,7 @@ export function faults(main) {
   }
 
   const happened = element("p", { role: "status" });
-  const { whole, list } = table("Faults that are set", ["Effect", "Step", "Device", "Details"]);
+  const { whole, list } = table("Faults that are set", ["Effect", "Step", "Device", "Details", ""]);
   const clear = element("button", { type: "button", onclick: attempt(async () => {
     await send("api/$faults", { method: "DELETE" });
     await load();
@@ -91,6 +91,12 @@ export function faults(main) {
     return fault.step ? `Set ${fault.effect} at ${fault.step}.` : `Done: ${fault.effect}.`;
   }
 
+  async function remove({ id, effect, step }) {
+    await send(`api/$faults/${id}`, { method: "DELETE" });
+    await load();
+    return `Removed ${effect} at ${step}.`;
+  }
+
   async function load() {
     const found = await json("api/$faults");
     const text = `${count(found.happened, "fault")} happened since the hub started.`;
@@ -102,6 +108,7 @@ export function faults(main) {
       element("td", {}, fault.step),
       element("td", {}, fault.device ?? "all"),
       element("td", {}, details(fault)),
+      element("td", {}, element("button", { type: "button", onclick: attempt(() => remove(fault)), "aria-label": `Remove ${fault.effect} at ${fault.step}` }, "Remove")),
     ));
   }
 
