@@ -128,6 +128,7 @@ fn exporter(
     if !variables.push(signal) {
         return None;
     }
+    variables.refuse_client_certificate(signal);
     let named = |own: Option<&PathBuf>, common: Option<&PathBuf>, name| match (own, common) {
         (Some(path), _) => Some((key(Some(signal), name), path.clone())),
         (None, Some(path)) => Some((key(None, name), path.clone())),

@@ -128,6 +128,23 @@ impl<'a> Variables<'a> {
         self.of_signal(signal, "CERTIFICATE", |value| Some(value.into()))
     }
 
+    /// Logs a warning if a variable demands a certificate of the client, which the host does not
+    /// present.
+    pub(super) fn refuse_client_certificate(&self, signal: OtlpSignal) {
+        let upper = signal.name().to_ascii_uppercase();
+        for prefix in [PREFIX.to_owned(), format!("{PREFIX}_{upper}")] {
+            let variable = format!("{prefix}_CLIENT_CERTIFICATE");
+            if self.text(&variable).is_some() && self.invalid.borrow_mut().insert(variable.clone())
+            {
+                warn!(
+                    variable,
+                    "environment variable ignored: the host presents no certificate to receivers of \
+                     OTLP; a collector on this machine can"
+                );
+            }
+        }
+    }
+
     pub(super) fn timeout(&self, signal: OtlpSignal) -> Option<Duration> {
         self.of_signal(signal, "TIMEOUT", milliseconds)
     }
@@ -180,4 +197,21 @@ fn pairs(text: &str) -> Option<Vec<(String, String)>> {
         Some((key.trim().to_owned(), value.into_owned())).filter(|(key, _)| !key.is_empty())
     };
     entries.map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_variable_with_a_certificate_of_the_client_is_reported_once() {
+        let variable =
+            |name: &str| name.ends_with("_CLIENT_CERTIFICATE").then(|| "/client.pem".to_owned());
+        let variables = Variables::new(&variable);
+        for signal in [OtlpSignal::Logs, OtlpSignal::Traces, OtlpSignal::Logs] {
+            variables.refuse_client_certificate(signal);
+        }
+        let names = ["", "_LOGS", "_TRACES"].map(|it| format!("{PREFIX}{it}_CLIENT_CERTIFICATE"));
+        assert_eq!(variables.invalid.into_inner(), BTreeSet::from(names));
+    }
 }
