@@ -126,7 +126,7 @@ impl Cache {
     ) -> wasmtime::Result<(Component, InUse)> {
         let name = format!("{}{}{EXTENSION}", self.prefix(engine, source), Digest::of(code));
         let path = self.directory.join(name);
-        let unfinished = path.with_extension(format!("{}.{}", process::id(), space::UNFINISHED));
+        let unfinished = path.with_extension(unfinished_extension());
         let mut options = File::options();
         options.write(true).create(true).truncate(true).mode(0o600);
         let write = |mut file: File| {
@@ -267,6 +267,15 @@ fn user_cache_directory() -> Option<PathBuf> {
     Some(base.join("behaviour").join("compiled"))
 }
 
+/// Returns an extension that no other thread and no other process uses at the same time. Hosts of
+/// one process, such as those of a simulation, may compile the same component at the same time.
+/// With one name for both, one would truncate the file that the other has mapped.
+fn unfinished_extension() -> String {
+    static LAST: AtomicUsize = AtomicUsize::new(0);
+    let number = LAST.fetch_add(1, Ordering::Relaxed);
+    format!("{}.{number}.{}", process::id(), space::UNFINISHED)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,6 +313,26 @@ mod tests {
         cache.put(&engine, &source, &code).unwrap();
         let path = cache.find(&engine, &source).unwrap();
         (cache, engine, source, path)
+    }
+
+    #[test]
+    fn hosts_of_one_process_can_cache_the_same_component_at_the_same_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = wasmtime::Engine::default();
+        let source = Source::of(b"(component)", &Limits::default());
+        let code = compile(&engine, "(component)");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let cache = Cache::open(Some(folder.path())).unwrap().unwrap();
+                    for _ in 0..20 {
+                        cache.put(&engine, &source, &code).unwrap();
+                    }
+                });
+            }
+        });
+        let files = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(files, 1, "nothing unfinished is left");
     }
 
     #[test]
