@@ -82,6 +82,10 @@ plots: (bench "devices")
 cross architecture *command:
     bash .ci/cross {{ architecture }} {{ command }}
 
+# Measure hosts for three processors, with and without the compiler, and write a table of docs/performance.md: an hour
+footprint *processors="":
+    .ci/footprint {{ processors }}
+
 # Fuzz one target for a minute: topics, connection_strings, sas, twins, rest, configs, frames, json, queries, bodies, packets, hosts, control, components, arguments, cache_files, bulk, faults, mqtt5, credentials
 fuzz target seconds="60":
     cargo fuzz run {{ target }} --sanitizer none -- -max_total_time={{ seconds }}
