@@ -271,7 +271,7 @@ async fn the_control_endpoint_sets_lists_and_clears_faults() {
     let fault = json!({"step": "method", "effect": "delay", "ms": 5, "device": "d1", "times": 3});
     assert_eq!(request(&hub, "POST", "/$faults", &fault).await.0, 204);
     let (_, list) = request(&hub, "GET", "/$faults", &json!(null)).await;
-    let listed = json!({"step": "method", "effect": "delay", "ms": 5, "device": "d1", "after": 0,
+    let listed = json!({"id": 1, "step": "method", "effect": "delay", "ms": 5, "device": "d1", "after": 0,
         "times": 3, "lasting_ms": 60_000});
     assert_eq!(list, json!({"waiting": [listed], "happened": 0}));
     assert_eq!(request(&hub, "DELETE", "/$faults", &json!(null)).await.0, 204);
